@@ -1,0 +1,149 @@
+"""Where the database is, how to connect to it, and how long to wait for it."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from app.core.errors import StartupError
+from app.core.settings import Settings
+from app.db.embedded import EmbeddedPostgres
+
+log = logging.getLogger(__name__)
+
+POOL_SIZE = 10
+MAX_OVERFLOW = 5
+POOL_TIMEOUT = 5.0
+"""Seconds a request waits for a connection before it is answered 503."""
+
+WAIT_FOR_DATABASE = 30.0
+"""Seconds a start waits for a database that does not answer yet."""
+
+_PASSING = (
+    "starting up",
+    "shutting down",
+    "in recovery",
+    "too many clients",
+    "connection slots",
+    "not yet accepting",
+)
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[str]:
+    """The address of this installation's database, as SQLAlchemy reads it.
+
+    Without DATABASE_URL the embedded server runs for as long as the context lasts.
+
+    Raises:
+        StartupError: the address is malformed, or the embedded server does not start.
+    """
+    if settings.database_url is not None:
+        url = settings.database_url.get_secret_value()
+        _parse(url)
+        yield url
+        return
+    settings.data.ensure()
+    with EmbeddedPostgres(settings.data.postgres) as url:
+        yield url
+
+
+def make_engine(url: str, *, pooled: bool = True) -> Engine:
+    """An engine for requests; with `pooled=False` one whose connections close when they are given back."""
+    if not pooled:
+        return create_engine(url, poolclass=NullPool, connect_args=_connect_args("maintenance"))
+    return create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=MAX_OVERFLOW,
+        pool_timeout=POOL_TIMEOUT,
+        pool_pre_ping=True,
+        connect_args=_connect_args("api"),
+    )
+
+
+def wait_for_database(engine: Engine, timeout: float = WAIT_FOR_DATABASE) -> None:
+    """Return once the database answers a query.
+
+    A refusal that waiting cannot mend (no such database, wrong password, no right to connect) ends it at once.
+
+    Raises:
+        StartupError: it does not answer within `timeout` seconds, or refuses.
+    """
+    deadline = time.monotonic() + timeout
+    pause = 0.1
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.exec_driver_sql("SELECT 1")
+            return
+        except OperationalError as error:
+            reason = _reason(error)
+            if is_refusal(error):
+                raise StartupError(f"The database at {describe(engine.url)} refuses: {reason}. {_ADVICE}") from error
+            if time.monotonic() + pause > deadline:
+                raise StartupError(
+                    f"The database at {describe(engine.url)} did not answer within {timeout:.0f} seconds "
+                    f"({reason}). {_ADVICE}"
+                ) from error
+            log.warning("waiting for the database at %s: %s", describe(engine.url), reason)
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)
+
+
+_ADVICE = "Check DATABASE_URL and that PostgreSQL is running, then start again."
+
+
+def is_refusal(error: OperationalError) -> bool:
+    """Whether a failed connection was answered by a server that will say the same tomorrow.
+
+    psycopg2 gives no SQLSTATE for a failed connection, so its text has to decide.
+    """
+    text = str(error.orig)
+    return "FATAL" in text and not any(phrase in text for phrase in _PASSING)
+
+
+def describe(url: URL) -> str:
+    """`user@host:port/name`, never the password."""
+    host = url.host or url.query.get("host") or "the local socket"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.username or ''}@{host}{port}/{url.database or ''}"
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Connection]:
+    """One connection of its own, closed at the end, together with its engine."""
+    engine = make_engine(url, pooled=False)
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise StartupError(
+            "DATABASE_URL cannot be read: it must look like postgresql://user:password@host:5432/name, "
+            "with reserved characters of the password percent-encoded."
+        ) from None
+
+
+def _connect_args(purpose: str) -> dict[str, str | int]:
+    return {
+        "application_name": f"trading-backend {purpose}",
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+
+
+def _reason(error: OperationalError) -> str:
+    lines = str(error.orig).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else "no reason given"

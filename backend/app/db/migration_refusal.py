@@ -1,0 +1,27 @@
+"""How a failed migration reads: one sentence on what went wrong and what to type."""
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+
+from app.core.errors import StartupError
+from app.db.engine import describe
+
+
+def explain(error: DBAPIError, url: str) -> StartupError:
+    """The refusal that `error` amounts to; never holds the password of `url`."""
+    where = describe(make_url(url))
+    message = (str(error.orig).strip() or "the connection was lost").splitlines()[0]
+    match getattr(error.orig, "pgcode", None):
+        case "P0001":  # raised by a revision, in words of its own
+            return StartupError(message)
+        case "42501":  # insufficient_privilege
+            return StartupError(
+                f"The database user at {where} may not change the schema ({message}): make it the owner of the tables "
+                "and run `GRANT CREATE, USAGE ON SCHEMA public TO` it, then start again."
+            )
+        case "25006":  # read_only_sql_transaction
+            return StartupError(f"The database at {where} is read-only ({message}): use the primary server's address.")
+    during = " ".join((error.statement or "").split())[:200]
+    return StartupError(
+        f"A migration of {where} failed and was rolled back: {message} (during: {during}). Mend it and start again."
+    )
