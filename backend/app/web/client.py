@@ -1,0 +1,63 @@
+"""The address a request came from, seen through the proxies this deployment trusts."""
+
+import re
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+from starlette.types import Scope
+
+from app.core.settings import Network
+
+Address = IPv4Address | IPv6Address
+
+_ENTRY = re.compile(r"\[([^\]]+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}|([^\[\]]+)")
+
+
+def client_address(scope: Scope, trusted: Sequence[Network]) -> str | None:
+    """The first address that is not a trusted proxy, walking X-Forwarded-For from right to left.
+
+    The header counts only when the peer itself is trusted. An entry that is no address ends the walk at the
+    proxy that passed it on. None without a peer (a Unix socket) or with one that is no address.
+    """
+    # uvicorn has a walk of its own (`proxy_headers`, on by default). It came before this one and put what it
+    # found in scope["client"], believing the hosts in FORWARDED_ALLOW_IPS: 127.0.0.1 unless told otherwise.
+    # A proxy on this machine is therefore believed without being in TRUSTED_PROXIES; `--no-proxy-headers`
+    # leaves the decision here alone. Where uvicorn stopped at a proxy trusted here, this walk goes on.
+    peer = scope.get("client")
+    found = _address(peer[0]) if peer else None
+    if found is None or not _is_within(found, trusted):
+        return None if found is None else str(found)
+    for entry in _forwarded(scope["headers"]):
+        hop = _address(entry)
+        if hop is None:
+            break
+        found = hop
+        if not _is_within(hop, trusted):
+            break
+    return str(found)
+
+
+def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
+    values = [value for name, value in headers if name == b"x-forwarded-for"]
+    return reversed(b",".join(values).decode("latin-1").split(","))
+
+
+def _address(text: str) -> Address | None:
+    """An address out of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
+
+    IPv4-mapped addresses come back as IPv4. A zone (`fe80::1%eth0`) is dropped: it means something to one
+    host only, and may hold any text.
+    """
+    entry = _ENTRY.fullmatch(text.strip())
+    if entry is None:
+        return None
+    host: str = entry[entry.lastindex or 0]
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_within(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks)

@@ -1,0 +1,121 @@
+"""What every request and response body shares. No FastAPI here: services may import it."""
+
+import math
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from app.core.errors import NotFound
+
+MAX_ID = 2**31 - 1
+"""PostgreSQL's INTEGER."""
+
+MAX_DEPTH = 100
+"""Levels of nesting in a body; pydantic refuses to serialise more than 255."""
+
+_MAX_FAULTS = 20
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_Path = tuple[str | int, ...]
+
+
+class Body(BaseModel):
+    """A request body: no unknown fields, and nothing in it that PostgreSQL or JSON cannot hold.
+
+    Refused wherever they stand, in keys too: a NUL character, an unpaired surrogate, NaN and the infinities
+    (which Python's parser accepts), and nesting deeper than MAX_DEPTH.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_storable(cls, data: Any) -> Any:
+        faults = [
+            InitErrorDetails(type=fault, loc=path, input=None) for path, fault in islice(_faults(data), _MAX_FAULTS)
+        ]
+        if faults:
+            raise ValidationError.from_exception_data(cls.__name__, faults)
+        return data
+
+
+class Reply(BaseModel):
+    """A response body; takes its fields from a mapped row as well."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+def _faults(data: Any) -> Iterator[tuple[_Path, PydanticCustomError]]:
+    """Where `data` cannot be stored. Walks without recursion: its depth is the client's choice."""
+    pending: list[tuple[_Path, Any]] = [((), data)]
+    while pending:
+        path, value = pending.pop()
+        if isinstance(value, (dict, list)):
+            if len(path) >= MAX_DEPTH:
+                yield path, PydanticCustomError("too_deep", "Nested too deeply")
+                continue
+            if isinstance(value, dict):
+                # A bad key cannot be named in an answer, so the fault is its object's.
+                yield from ((path, fault) for key in value if (fault := _text_fault(key)))
+            members = value.items() if isinstance(value, dict) else enumerate(value)
+            pending.extend(((*path, key), member) for key, member in members)
+        elif fault := _scalar_fault(value):
+            yield path, fault
+
+
+def _scalar_fault(value: Any) -> PydanticCustomError | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return PydanticCustomError("finite_number", "Input should be a finite number")
+    return _text_fault(value)
+
+
+def _text_fault(value: Any) -> PydanticCustomError | None:
+    if not isinstance(value, str):
+        return None
+    if "\0" in value:
+        return PydanticCustomError("nul_character", "Text may not contain the NUL character")
+    if not value.isascii() and _SURROGATE.search(value):
+        return PydanticCustomError("unpaired_surrogate", "Text may not contain an unpaired surrogate")
+    return None
+
+
+def _storable_text(value: str) -> str:
+    if fault := _text_fault(value):
+        raise fault
+    return value
+
+
+def _fits_the_column(value: Any) -> Any:
+    """Refuse in the client's terms: what is no integer is a mistake (422), what cannot exist is not found."""
+    if not isinstance(value, str):
+        return value
+    if not _INTEGER.fullmatch(value):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    # The length comes first: int() refuses more than 4,300 digits.
+    if len(value) > len(str(MAX_ID)) or not 1 <= int(value) <= MAX_ID:
+        raise NotFound
+    return value
+
+
+QueryText = Annotated[str, AfterValidator(_storable_text)]
+"""Text of a query parameter that may be compared with a column."""
+
+RowId = Annotated[
+    int,
+    BeforeValidator(_fits_the_column),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_ID}),
+]
+"""An id in a path or a query; NotFound when no row could have it."""
