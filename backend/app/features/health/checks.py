@@ -1,0 +1,132 @@
+"""The report's single checks: each bounded in time, none able to fail the report."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import psutil
+from anyio import CapacityLimiter, fail_after, to_thread
+from sqlalchemy import Engine, QueuePool, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.db.engine import MAX_OVERFLOW
+from app.db.revisions import current_revisions, head_revision, pending_revisions, revisions
+from app.db.schema import inspect_schema
+from app.features.health.schemas import PoolUse, System
+
+CHECK_TIMEOUT = 1.0
+"""Seconds. With the authentication before them the checks, which run side by side, stay under two."""
+
+DRIFT_IS_FRESH = 60.0
+"""Seconds for which the comparison of the live tables with the models is taken as still true."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What a check found, or why it found nothing."""
+
+    value: T | None
+    failure: str | None
+    latency_ms: float
+
+
+class Check(Generic[T]):
+    """Runs `probe` in a thread and gives up on it after CHECK_TIMEOUT.
+
+    A probe that hangs keeps its thread; there are two for each check, and none of them is one that requests need.
+    """
+
+    def __init__(self, probe: Callable[[], T]) -> None:
+        self._probe = probe
+        self._limiter = CapacityLimiter(2)
+
+    async def run(self) -> Outcome[T]:
+        started = time.perf_counter()
+        value, failure = None, None
+        try:
+            with fail_after(CHECK_TIMEOUT):
+                value = await to_thread.run_sync(self._probe, limiter=self._limiter, abandon_on_cancel=True)
+        except TimeoutError:
+            failure = f"no answer within {CHECK_TIMEOUT:g} s"
+        except SQLAlchemyError as error:
+            failure = f"the database gives no answer ({type(error).__name__})"
+        return Outcome(value, failure, round((time.perf_counter() - started) * 1000, 2))
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    current_revision: str | None
+    pending: list[str]
+    known: bool
+    """Whether the revision is one of this code's."""
+    drift: list[str]
+    fits: bool
+    """Whether the code can work with the tables as they are."""
+
+
+class SchemaProbe:
+    """Reads the revision each time, and compares the tables with the models once a minute or when it changed."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._last: SchemaState | None = None
+        self._compared_at = float("-inf")
+
+    def __call__(self) -> SchemaState:
+        with self._engine.connect() as connection:
+            current = next(iter(current_revisions(connection)), None)
+            fresh = time.monotonic() - self._compared_at < DRIFT_IS_FRESH
+            if self._last is None or not fresh or self._last.current_revision != current:
+                report = inspect_schema(connection)
+                known = current is None or current in revisions()
+                self._last = SchemaState(
+                    current_revision=current,
+                    pending=pending_revisions(current) if known else [],
+                    known=known,
+                    drift=[str(entry) for entry in report.drift],
+                    fits=not any(entry.breaking for entry in report.drift),
+                )
+                self._compared_at = time.monotonic()
+            return self._last
+
+
+def is_ready(engine: Engine) -> bool:
+    """Whether the database answers and its schema is the code's, or that of newer code that is being rolled out."""
+    with engine.connect() as connection:
+        current = current_revisions(connection)
+    return current == [head_revision()] or (len(current) == 1 and current[0] not in revisions())
+
+
+def server_version(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
+
+
+def pool_use(engine: Engine) -> PoolUse:
+    pool = engine.pool
+    assert isinstance(pool, QueuePool)  # noqa: S101 - make_engine's own choice
+    return PoolUse(
+        size=pool.size(),
+        overflow_limit=MAX_OVERFLOW,
+        in_use=pool.checkedout(),
+        idle=pool.checkedin(),
+    )
+
+
+def system(data_dir: Path) -> System:
+    memory = psutil.virtual_memory()
+    disk = psutil.disk_usage(str(next(path for path in (data_dir, *data_dir.parents) if path.exists())))
+    return System(
+        cpu_count=psutil.cpu_count() or 1,
+        cpu_percent=psutil.cpu_percent(),
+        load_average=[round(load, 2) for load in psutil.getloadavg()],
+        memory_total_bytes=memory.total,
+        memory_available_bytes=memory.available,
+        process_memory_bytes=psutil.Process().memory_info().rss,
+        disk_total_bytes=disk.total,
+        disk_free_bytes=disk.free,
+    )

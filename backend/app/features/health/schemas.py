@@ -1,0 +1,83 @@
+from typing import Literal
+
+from pydantic import BaseModel
+
+from app.core.clock import Timestamp
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+
+class Alive(BaseModel):
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    status: Literal["ready"] = "ready"
+
+
+class Health(BaseModel):
+    status: Literal["ok"] = "ok"
+    time: Timestamp
+    version: str
+
+
+class Dependency(BaseModel):
+    status: Status
+    latency_ms: float
+    """How long the check took."""
+    detail: str | None = None
+
+
+class PoolUse(BaseModel):
+    size: int
+    overflow_limit: int
+    in_use: int
+    idle: int
+
+
+class DatabaseDependency(Dependency):
+    engine: str | None = None
+    """Product and version, as the server tells it."""
+    pool: PoolUse
+
+
+class SchemaDependency(Dependency):
+    current_revision: str | None = None
+    head_revision: str
+    pending_revisions: list[str] = []
+    drift: list[str] | None = None
+    """How the live tables differ from the code's models; null when that could not be found out."""
+
+
+class Auth(BaseModel):
+    """How the caller was authenticated, and who else could be."""
+
+    method: str
+    user_id: int
+    mvp_user: Literal["open", "claimed", "unknown"]
+    registration: str
+
+
+class System(BaseModel):
+    cpu_count: int
+    cpu_percent: float
+    """Of all CPUs together, since the report before."""
+    load_average: list[float]
+    """Over 1, 5 and 15 minutes."""
+    memory_total_bytes: int
+    memory_available_bytes: int
+    process_memory_bytes: int
+    disk_total_bytes: int
+    disk_free_bytes: int
+    """Of the disk that holds DATA_DIR."""
+
+
+class HealthReport(BaseModel):
+    status: Status
+    time: Timestamp
+    version: str
+    environment: str
+    uptime_seconds: float
+    auth: Auth
+    dependencies: dict[str, DatabaseDependency | SchemaDependency]
+    system: System

@@ -1,0 +1,129 @@
+"""The detailed health report: all checks side by side, and one verdict."""
+
+import asyncio
+import time
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from app import __version__
+from app.core.clock import now
+from app.core.errors import ServiceUnavailable
+from app.core.settings import Settings
+from app.db.revisions import head_revision
+from app.features.health.checks import (
+    Check,
+    Outcome,
+    SchemaProbe,
+    SchemaState,
+    is_ready,
+    pool_use,
+    server_version,
+    system,
+)
+from app.features.health.schemas import Auth, DatabaseDependency, HealthReport, SchemaDependency, Status
+from app.identity.mvp import MvpState, mvp_state
+from app.identity.principal import Principal
+
+
+class NotReady(ServiceUnavailable):
+    code, title = "not_ready", "Not ready"
+
+
+class HealthMonitor:
+    """One for each process; remembers when it started and what it compared last."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._started = time.monotonic()
+        self._database = Check(lambda: server_version(engine))
+        self._schema = Check(SchemaProbe(engine))
+        self._mvp = Check(self._mvp_state)
+        self._ready = Check(lambda: is_ready(engine))
+
+    async def ready(self) -> None:
+        """Raises NotReady unless requests can be served."""
+        outcome = await self._ready.run()
+        if outcome.failure is not None:
+            raise NotReady(f"The database is not ready: {outcome.failure}.")
+        if not outcome.value:
+            raise NotReady("The schema is behind this code: run `cd backend && python -m alembic upgrade head`.")
+
+    async def report(self, caller: Principal) -> HealthReport:
+        database, schema, mvp = await asyncio.gather(self._database.run(), self._schema.run(), self._mvp.run())
+        dependencies: dict[str, DatabaseDependency | SchemaDependency] = {
+            "database": self._judge_database(database),
+            "schema": _judge_schema(schema),
+        }
+        return HealthReport(
+            status=_worst([dependency.status for dependency in dependencies.values()]),
+            time=now(),
+            version=__version__,
+            environment=self._settings.app_env,
+            uptime_seconds=round(time.monotonic() - self._started, 1),
+            auth=Auth(
+                method=caller.kind,
+                user_id=caller.user.id,
+                mvp_user=mvp.value.value if mvp.value else "unknown",
+                registration=self._settings.registration,
+            ),
+            dependencies=dependencies,
+            system=system(self._settings.data_dir),
+        )
+
+    def _mvp_state(self) -> MvpState:
+        with Session(self._engine) as session:
+            return mvp_state(session)
+
+    def _judge_database(self, outcome: Outcome[str]) -> DatabaseDependency:
+        pool = pool_use(self._engine)
+        exhausted = pool.in_use >= pool.size + pool.overflow_limit
+        return DatabaseDependency(
+            status="unhealthy" if outcome.failure else "degraded" if exhausted else "healthy",
+            latency_ms=outcome.latency_ms,
+            detail=outcome.failure or ("every connection of the pool is in use" if exhausted else None),
+            engine=outcome.value,
+            pool=pool,
+        )
+
+
+def _judge_schema(outcome: Outcome[SchemaState]) -> SchemaDependency:
+    found = outcome.value
+    if found is None:
+        return SchemaDependency(
+            status="unhealthy",
+            latency_ms=outcome.latency_ms,
+            detail=outcome.failure,
+            head_revision=head_revision(),
+        )
+    status, detail = _verdict(found)
+    return SchemaDependency(
+        status=status,
+        latency_ms=outcome.latency_ms,
+        detail=detail,
+        current_revision=found.current_revision,
+        head_revision=head_revision(),
+        pending_revisions=found.pending,
+        drift=found.drift,
+    )
+
+
+def _verdict(found: SchemaState) -> tuple[Status, str | None]:
+    if found.pending:
+        return (
+            "unhealthy",
+            "the database is behind the code: run `cd backend && python -m alembic upgrade head`",
+        )
+    if not found.fits:
+        return (
+            "unhealthy",
+            "the tables are not what the code expects: run `cd backend && python verify_schema.py`",
+        )
+    if not found.known:
+        return "degraded", "the database was migrated by newer code, whose tables fit"
+    return "healthy", None
+
+
+def _worst(statuses: list[Status]) -> Status:
+    return max(statuses, key=("healthy", "degraded", "unhealthy").index)
