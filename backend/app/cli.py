@@ -26,7 +26,7 @@ def serve(
     """Serve the API; the database is migrated before the first worker starts."""
     settings = load_settings()
     with _migrated(settings, apply=settings.migrate_on_start):
-        uvicorn.run("app.main:app", host=host, port=port, workers=workers)
+        uvicorn.run("app.main:app", host=host, port=port, workers=workers, proxy_headers=False)
 
 
 @cli.command("migrate")

@@ -103,7 +103,7 @@ class InvalidInput(AppError):
     status, code, title = 422, "validation_failed", "Invalid input"
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("; ".join(f"{error.pointer}: {error.message}" for error in errors[:3]))
+        super().__init__("; ".join(f"{error.pointer}: {error.message}".removeprefix(": ") for error in errors[:3]))
         self.errors = errors
 
     @property

@@ -54,13 +54,14 @@ def database(settings: Settings) -> Iterator[str]:
 def make_engine(url: str, *, pooled: bool = True) -> Engine:
     """An engine for requests; with `pooled=False` one whose connections close when they are given back."""
     if not pooled:
-        return create_engine(url, poolclass=NullPool, connect_args=_connect_args("maintenance"))
+        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=_connect_args("maintenance"))
     return create_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=MAX_OVERFLOW,
         pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args=_connect_args("api"),
     )
 

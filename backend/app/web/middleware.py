@@ -88,11 +88,14 @@ class RequestContext:
                 message = {**message, "headers": [*message.get("headers", ()), *own]}
             await send(message)
 
-        token = request_id_var.set(request_id)
+        asked, token = scope["method"], request_id_var.set(request_id)
+        if asked == "HEAD":
+            # Every GET answers HEAD (RFC 9110 section 9.3.2); the server, which knows what was asked, sends no body.
+            scope = {**scope, "method": "GET"}
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            _log_access(scope, status, 1000 * (perf_counter() - started))
+            _log_access(scope, asked, status, 1000 * (perf_counter() - started))
             request_id_var.reset(token)
 
 
@@ -202,10 +205,10 @@ def _route_template(scope: Scope) -> str:
     return str(scope["path"].removeprefix(root) if outer is None else f"{root.removeprefix(outer)}/*")
 
 
-def _log_access(scope: Scope, status: int | None, milliseconds: float) -> None:
+def _log_access(scope: Scope, method: str, status: int | None, milliseconds: float) -> None:
     """`status` is None when no answer was begun."""
     entry = {
-        "method": scope["method"],
+        "method": method,
         "path": _route_template(scope),
         "status": status,
         "duration_ms": round(milliseconds, 1),

@@ -135,6 +135,8 @@ def _allowed_methods(request: Request, known: str) -> str:
     for route in iter_route_contexts(request.app.routes):
         if route.methods and route.path_regex.match(path):
             methods |= route.methods
+    if "GET" in methods:
+        methods.add("HEAD")
     return ", ".join(sorted(methods))
 
 

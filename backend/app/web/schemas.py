@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Annotated, Any
 
@@ -62,29 +62,30 @@ def _faults(data: Any) -> Iterator[tuple[_Path, PydanticCustomError]]:
     """Where `data` cannot be stored. Walks without recursion: its depth is the client's choice."""
     pending: list[tuple[_Path, Any]] = [((), data)]
     while pending:
-        path, value = pending.pop()
-        if isinstance(value, (dict, list)):
-            if len(path) >= MAX_DEPTH:
-                yield path, PydanticCustomError("too_deep", "Nested too deeply")
-                continue
-            if isinstance(value, dict):
-                # A bad key cannot be named in an answer, so the fault is its object's.
-                yield from ((path, fault) for key in value if (fault := _text_fault(key)))
-            members = value.items() if isinstance(value, dict) else enumerate(value)
-            pending.extend(((*path, key), member) for key, member in members)
-        elif fault := _scalar_fault(value):
-            yield path, fault
+        path, container = pending.pop()
+        if len(path) >= MAX_DEPTH:
+            yield path, PydanticCustomError("too_deep", "Nested too deeply")
+            continue
+        for key, value in _members(container):
+            if isinstance(key, str) and (fault := _scalar_fault(key)):
+                # Its own name could not be put into the answer.
+                yield path, fault
+            elif isinstance(value, (dict, list)):
+                pending.append(((*path, key), value))
+            elif isinstance(value, (str, float)) and (fault := _scalar_fault(value)):
+                yield (*path, key), fault
 
 
-def _scalar_fault(value: Any) -> PydanticCustomError | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return PydanticCustomError("finite_number", "Input should be a finite number")
-    return _text_fault(value)
+def _members(container: Any) -> Iterable[tuple[str | int, Any]]:
+    if isinstance(container, dict):
+        return container.items()
+    return enumerate(container) if isinstance(container, list) else ()
 
 
-def _text_fault(value: Any) -> PydanticCustomError | None:
+def _scalar_fault(value: str | float) -> PydanticCustomError | None:
     if not isinstance(value, str):
-        return None
+        finite = math.isfinite(value)
+        return None if finite else PydanticCustomError("finite_number", "Input should be a finite number")
     if "\0" in value:
         return PydanticCustomError("nul_character", "Text may not contain the NUL character")
     if not value.isascii() and _SURROGATE.search(value):
@@ -93,7 +94,7 @@ def _text_fault(value: Any) -> PydanticCustomError | None:
 
 
 def _storable_text(value: str) -> str:
-    if fault := _text_fault(value):
+    if fault := _scalar_fault(value):
         raise fault
     return value
 
