@@ -1,22 +1,33 @@
-"""${message}
+## Steps that would make readers or writers of a big table wait have helpers in app/db/ddl.py: an index or a constraint
+## on a table that holds rows, NOT NULL, an UPDATE of many rows. A revision that uses them commits on the way, so each of
+## its steps must bear being run again. tests/db/test_revisions.py holds every file in versions/ to these rules.
+<%!
+def remarkless(code):
+    return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("# ###")).strip()
+%>\
+<%
+sentence = message.strip().rstrip(".")
+UNWRITTEN = 'raise NotImplementedError("Write it, with the helpers of app.db.ddl where a table is big.")'
+%>\
+"""${sentence[:1].upper() + sentence[1:]}.
 
 Revision ID: ${up_revision}
-Revises: ${down_revision | comma,n}
-Create Date: ${create_date}
+Revises: ${down_revision or ""}
+Create Date: ${create_date.replace(microsecond=0)}
 """
 
 import sqlalchemy as sa
 from alembic import op
-${imports if imports else ""}
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
-branch_labels = ${repr(branch_labels)}
-depends_on = ${repr(depends_on)}
+${imports or ""}
+revision = "${up_revision}"
+down_revision = ${'"%s"' % down_revision if down_revision else None}
+branch_labels = None
+depends_on = None
 
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "raise NotImplementedError"}
+    ${remarkless(upgrades or "") or UNWRITTEN}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "raise NotImplementedError"}
+    ${remarkless(downgrades or "") or UNWRITTEN}

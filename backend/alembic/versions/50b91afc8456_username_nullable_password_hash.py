@@ -28,8 +28,8 @@ BEGIN
         SELECT string_agg(id::text, ', ') INTO ids
           FROM (SELECT id FROM users WHERE password_hash IS NULL ORDER BY id LIMIT 10) AS first;
         RAISE EXCEPTION '% user(s) have no password, which revision 037b216f2ed1 does not allow (ids: %). '
-            'Nothing was changed. Give each of them a password or delete them, then run the downgrade again.',
-            found, ids || CASE WHEN found > 10 THEN ', ...' ELSE '' END;
+            'The database stays at revision 50b91afc8456: give each of them a password or delete them, then run '
+            'the downgrade again.', found, ids || CASE WHEN found > 10 THEN ', ...' ELSE '' END;
     END IF;
 END
 $$

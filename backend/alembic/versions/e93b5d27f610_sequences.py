@@ -16,15 +16,24 @@ depends_on = None
 
 TABLES = ("users", "ai_recommendations", "order_templates", "user_sessions", "activity_log")
 
+CATCH_UP = """
+DO $$
+DECLARE
+    sequence text := pg_get_serial_sequence('{table}', 'id');
+BEGIN
+    LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
+    IF sequence IS NOT NULL THEN
+        EXECUTE format('SELECT setval(%L, max(id)) FROM {table} '
+            'HAVING max(id) >= (SELECT last_value + is_called::int FROM %s)', sequence, sequence);
+    END IF;
+END
+$$
+"""
+
 
 def upgrade() -> None:
     for table in TABLES:
-        op.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-        op.execute(
-            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), highest) "
-            f"FROM (SELECT max(id) AS highest FROM {table}) AS rows "
-            f"WHERE highest > coalesce(pg_sequence_last_value(pg_get_serial_sequence('{table}', 'id')::regclass), 0)"
-        )
+        op.execute(CATCH_UP.format(table=table))
 
 
 def downgrade() -> None:

@@ -9,20 +9,35 @@ from contextlib import contextmanager
 
 from alembic import context, op
 from sqlalchemy import text
+from sqlalchemy.exc import PendingRollbackError
 
 BEFORE_ANY_ID = -(2**31) - 1
 """Ids are 32 bits wide; those that a person gave may be 0 or negative."""
 
 
+_OUTLIVE_TIMEOUTS = """
+SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '2s' ELSE '0' END, false)
+  FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
+                                  'client_connection_check_interval')
+"""
+_AS_BEFORE = """
+SELECT set_config(name, reset_val, false)
+  FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
+                                  'client_connection_check_interval')
+"""
+
+
 @contextmanager
 def autocommit() -> Iterator[None]:
-    """Run each statement in a transaction of its own, and let none be ended by the server's time-outs."""
-    with op.get_context().autocommit_block():
-        op.execute("SET statement_timeout = 0")
-        op.execute("SET lock_timeout = 0")
-        yield
-        op.execute("RESET lock_timeout")
-        op.execute("RESET statement_timeout")
+    """Run each statement in a transaction of its own; no timeout of the server ends it, the client's death does."""
+    try:
+        with op.get_context().autocommit_block():
+            op.execute(_OUTLIVE_TIMEOUTS)
+            yield
+            op.execute(_AS_BEFORE)
+    except PendingRollbackError as error:
+        # Alembic commits on its way out, even of a lost connection; what lost it says more.
+        raise (error.__context__ or error) from None
 
 
 def commit() -> None:
@@ -39,16 +54,27 @@ def create_index_concurrently(name: str, table: str, columns: list[str], *, uniq
         op.create_index(name, table, columns, unique=unique, postgresql_concurrently=True, if_not_exists=True)
 
 
+def drop_index_concurrently(name: str, table: str) -> None:
+    """Drop an index without waiting for, or keeping waiting, whoever uses the table."""
+    with autocommit():
+        op.drop_index(name, table_name=table, postgresql_concurrently=True, if_exists=True)
+
+
+def add_constraint(table: str, name: str, definition: str) -> None:
+    """Add a CHECK or a FOREIGN KEY at once for new rows, and look at the old ones while the table is written."""
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}")
+    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition} NOT VALID")
+    commit()
+    op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+    commit()
+
+
 def set_not_null(table: str, column: str) -> None:
     """Forbid NULL without a scan under an exclusive lock: a validated CHECK proves what SET NOT NULL would look for."""
     proof = f"{table}_{column}_is_not_null"
-    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {proof}")
-    op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {proof} CHECK ({column} IS NOT NULL) NOT VALID")
-    commit()
-    op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {proof}")
-    commit()
+    add_constraint(table, proof, f"CHECK ({column} IS NOT NULL)")
     op.alter_column(table, column, nullable=False)
-    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT {proof}")
+    op.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {proof}")
 
 
 def update_in_batches(table: str, assignment: str, condition: str, *, size: int = 500) -> None:

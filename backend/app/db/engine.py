@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 
 from app.core.errors import StartupError
 from app.core.settings import Settings
+from app.core.waiting import pause
 from app.db.embedded import EmbeddedPostgres
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _PASSING = (
     "shutting down",
     "in recovery",
     "too many clients",
+    "too many connections",
     "connection slots",
     "not yet accepting",
 )
@@ -54,7 +56,7 @@ def database(settings: Settings) -> Iterator[str]:
 def make_engine(url: str, *, pooled: bool = True) -> Engine:
     """An engine for requests; with `pooled=False` one whose connections close when they are given back."""
     if not pooled:
-        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=_connect_args("maintenance"))
+        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args("maintenance"))
     return create_engine(
         url,
         pool_size=POOL_SIZE,
@@ -62,7 +64,7 @@ def make_engine(url: str, *, pooled: bool = True) -> Engine:
         pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args=_connect_args("api"),
+        connect_args=connect_args("api"),
     )
 
 
@@ -72,10 +74,10 @@ def wait_for_database(engine: Engine, timeout: float = WAIT_FOR_DATABASE) -> Non
     A refusal that waiting cannot mend (no such database, wrong password, no right to connect) ends it at once.
 
     Raises:
-        StartupError: it does not answer within `timeout` seconds, or refuses.
+        StartupError: it does not answer within `timeout` seconds, or refuses, or the process is asked to stop.
     """
     deadline = time.monotonic() + timeout
-    pause = 0.1
+    interval = 0.1
     while True:
         try:
             with engine.connect() as connection:
@@ -85,14 +87,14 @@ def wait_for_database(engine: Engine, timeout: float = WAIT_FOR_DATABASE) -> Non
             reason = _reason(error)
             if is_refusal(error):
                 raise StartupError(f"The database at {describe(engine.url)} refuses: {reason}. {_ADVICE}") from error
-            if time.monotonic() + pause > deadline:
+            if time.monotonic() + interval > deadline:
                 raise StartupError(
                     f"The database at {describe(engine.url)} did not answer within {timeout:.0f} seconds "
                     f"({reason}). {_ADVICE}"
                 ) from error
             log.warning("waiting for the database at %s: %s", describe(engine.url), reason)
-            time.sleep(pause)
-            pause = min(pause * 2, 2.0)
+            pause(interval)
+            interval = min(interval * 2, 2.0)
 
 
 _ADVICE = "Check DATABASE_URL and that PostgreSQL is running, then start again."
@@ -125,6 +127,17 @@ def connect(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
+def connect_args(purpose: str) -> dict[str, str | int]:
+    """What libpq is told of every connection: what it is for, as pg_stat_activity shows it, and when to give it up."""
+    return {
+        "application_name": f"trading-backend {purpose}",
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+    }
+
+
 def _parse(url: str) -> URL:
     try:
         return make_url(url)
@@ -133,16 +146,6 @@ def _parse(url: str) -> URL:
             "DATABASE_URL cannot be read: it must look like postgresql://user:password@host:5432/name, "
             "with reserved characters of the password percent-encoded."
         ) from None
-
-
-def _connect_args(purpose: str) -> dict[str, str | int]:
-    return {
-        "application_name": f"trading-backend {purpose}",
-        "connect_timeout": 5,
-        "keepalives_idle": 30,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-    }
 
 
 def _reason(error: OperationalError) -> str:

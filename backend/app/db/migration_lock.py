@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, text
 
 from app.core.errors import StartupError
+from app.core.waiting import pause
 from app.db.engine import connect
 from app.db.revisions import current_revisions
 
@@ -52,7 +53,7 @@ def migration_lock(url: str, timeout: float = WAIT_FOR_LOCK) -> Iterator[Connect
     would wait for that waiter for ever.
 
     Raises:
-        StartupError: another process kept the lock for `timeout` seconds.
+        StartupError: another process kept the lock for `timeout` seconds, or this one is asked to stop.
     """
     with connect(url) as connection, connection.begin():
         connection.exec_driver_sql(OUTLIVE_TIMEOUTS)
@@ -72,7 +73,7 @@ def _acquire(connection: Connection, timeout: float) -> None:
         if time.monotonic() >= next_report:
             log.info("waiting for a migration by another process: %s", _holder(connection))
             next_report = time.monotonic() + _REPORT_EVERY
-        time.sleep(_POLL)
+        pause(_POLL)
     connection.execute(
         text("SELECT set_config('application_name', :name, true)"),
         {"name": f"trading-backend migration {socket.gethostname()}"[:63]},

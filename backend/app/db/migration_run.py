@@ -9,6 +9,8 @@ from alembic import command, context
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from app.core.waiting import pause
+from app.db.autogenerate import process_directives, render_item
 from app.db.engine import connect, make_engine, wait_for_database
 from app.db.migration_lock import OUTLIVE_TIMEOUTS, migration_lock
 from app.db.migration_refusal import explain
@@ -65,7 +67,7 @@ def _only_reads() -> bool:
 
 def _run_until_done(engine: Engine, url: str, lock: Connection | None) -> None:
     deadline = time.monotonic() + GIVE_UP_AFTER
-    pause = 0.25
+    interval = 0.25
     while True:
         try:
             with engine.connect() as connection:
@@ -74,9 +76,9 @@ def _run_until_done(engine: Engine, url: str, lock: Connection | None) -> None:
         except OperationalError as error:
             if not _collided(error) or time.monotonic() > deadline:
                 raise
-            log.warning("a revision could not have its lock, trying again in %.2g s; %s", pause, _blockers(url))
-        time.sleep(pause)
-        pause = min(pause * 2, 5.0)
+            log.warning("a revision could not have its lock, trying again in %.2g s; %s", interval, _blockers(url))
+        pause(interval)
+        interval = min(interval * 2, 5.0)
 
 
 def _run(connection: Connection, lock: Connection | None) -> None:
@@ -92,6 +94,8 @@ def _run(connection: Connection, lock: Connection | None) -> None:
         compare_type=True,
         compare_server_default=True,
         include_name=_is_managed,
+        render_item=render_item,
+        process_revision_directives=process_directives,
         on_version_apply=make_sure_of_the_lock,
     )
     with context.begin_transaction():

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -21,21 +22,23 @@ ALEMBIC_INI = REPOSITORY / "alembic.ini"
 _one_upgrade_in_this_process = threading.Lock()
 
 
-def migrate(url: str, *, apply: bool) -> None:
+def migrate(url: str, *, apply: bool, before_change: Callable[[Connection], None] = lambda _: None) -> None:
     """Bring the database at `url` to the code's revision; at head this is one SELECT.
 
-    With `apply=False` nothing is changed, and a database that is behind is refused.
+    With `apply=False` nothing is changed, and a database that is behind is refused. Before anything is changed,
+    `before_change` is called with the connection that holds the migration lock; what it raises ends the migration.
 
     Raises:
         StartupError: the database is in a state that a person has to decide about, or the migration failed; says
             which, and what to type. What was committed before a failure stays, and the next attempt resumes there.
     """
-    with connect(url) as connection:
-        if current_revisions(connection) == [head_revision()]:
-            return
     try:
+        with connect(url) as connection:
+            if current_revisions(connection) == [head_revision()]:
+                return
         with _one_upgrade_in_this_process, migration_lock(url) as connection:
             if _needs_upgrade(connection, apply=apply):
+                before_change(connection)
                 _upgrade(url, connection)
     except DBAPIError as error:
         raise explain(error, url) from error

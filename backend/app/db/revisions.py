@@ -51,7 +51,7 @@ def pending_revisions(current: str | None) -> list[str]:
 def current_revisions(connection: Connection) -> list[str]:
     """What `alembic_version` holds: nothing when the table is missing or empty; more than one row is a fault."""
     try:
-        with connection.begin_nested():
+        with connection.begin_nested() if connection.in_transaction() else connection.begin():
             return sorted(connection.scalars(text("SELECT version_num FROM alembic_version")))
     except ProgrammingError as error:
         if getattr(error.orig, "pgcode", None) == _UNDEFINED_TABLE:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from app.db.catalog import VERSION_TABLE
 from app.db.revisions import UPGRADE
 from app.db.schema import ColumnReport, SchemaReport, TableReport
 
@@ -25,13 +26,20 @@ def render(report: SchemaReport) -> str:
 
 def verdict(report: SchemaReport) -> str:
     """Whether the database is what the code expects, and otherwise what to do."""
-    revisions = report.revisions
-    fit = "its tables fit" if report.usable else "its tables do not fit"
     if report.ok:
         return "The database is what this code expects."
+    if any(drift.table == VERSION_TABLE for drift in report.drift):
+        role = report.server.role
+        return f"The revision cannot be read: grant SELECT on {VERSION_TABLE} to {role}, then look again."
+    return _advice(report)
+
+
+def _advice(report: SchemaReport) -> str:
+    revisions = report.revisions
     if len(revisions.current) > 1:
-        return "alembic_version holds several rows: find out which revision is true and delete the others."
+        return f"{VERSION_TABLE} holds several rows: find out which revision is true and delete the others."
     if not revisions.known:
+        fit = "its tables fit" if report.usable else "its tables do not fit"
         return f"This code does not know the revision, and {fit}: deploy the code that made it."
     if not revisions.current and any(table.mark != "missing" for table in report.tables):
         return (
@@ -40,7 +48,7 @@ def verdict(report: SchemaReport) -> str:
         )
     if revisions.pending:
         return f"The database is behind this code: run `{UPGRADE}`."
-    return "The database is at the code's revision but was changed since: undo what is marked breaking above."
+    return "The database is at the code's revision but was changed since: mend what is marked breaking above."
 
 
 def _heading(report: SchemaReport) -> Iterator[str]:
