@@ -62,15 +62,15 @@ class Authenticator:
             raise DatabaseUnavailable from error
 
     def remember(self, token: str | None) -> None:
-        """Find out at the start what the database says of the configured token."""
+        """Find out at the start what the database says of the configured token; that is no use of it."""
         if token is not None:
             with suppress(InvalidToken):
-                self.resolve(token)
+                self.resolve(token, note_use=False)
 
-    def resolve(self, token: str) -> Principal:
+    def resolve(self, token: str, *, note_use: bool = True) -> Principal:
         try:
             with Session(self._engine) as session, session.begin():
-                principal = resolve(session, token)
+                principal = resolve(session, token, note_use=note_use)
         except InvalidToken:
             if self._is_last_known(token):
                 self._last_known = None

@@ -60,16 +60,17 @@ def bearer_token(request: Request) -> str:
 
     Raises:
         BadRequest: there are two such headers.
-        Unauthenticated: there is none, or it has another scheme.
+        Unauthenticated: there is none, or it has another scheme, or nothing after the scheme.
         InvalidToken: what follows the scheme is no token.
     """
     headers = request.headers.getlist("authorization")
     if len(headers) > 1:
         raise BadRequest("Send one Authorization header, not several.")
-    scheme, _, token = (headers[0] if headers else "").strip().partition(" ")
-    if scheme.lower() != "bearer":
+    # Named, because a bare strip() would take a no-break space for one, and the token before it for good.
+    scheme, _, token = (headers[0] if headers else "").strip(" \t").partition(" ")
+    token = token.lstrip(" ")
+    if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
-    token = token.strip()
     if len(token) > MAXIMUM_TOKEN_LENGTH or not _B64TOKEN.fullmatch(token):
         raise InvalidToken
     return token

@@ -1,13 +1,13 @@
 """The MVP user: the founder's row in `users`, without a password, reached by the token in API_TOKEN.
 
 It stays an ordinary user. What this module does at each start is to see to it that the row and its token are there;
-once the user has a password (it was claimed), nothing here touches it again.
+once the user has a password (it was claimed), no such token is left alive and nothing here touches the user again.
 """
 
 import logging
 from enum import StrEnum
 
-from sqlalchemy import case, func, select, text, update
+from sqlalchemy import case, func, select, text, true, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import StartupError
@@ -35,18 +35,14 @@ def ensure_mvp_user(session: Session, token: str | None, email: str) -> MvpState
         StartupError: there is no token for a user that has no password, or the token is not usable.
     """
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-    user = _find(session, email) or _create(session, email)
-    if user.password_hash:
+    user = _find(session, email)
+    if user is not None and user.password_hash:
+        _revoke_configured(session)
         if token is not None:
-            log.warning(
-                "API_TOKEN is not used: user %d, the MVP user, was claimed and signs in with a password",
-                user.id,
-            )
+            log.warning("API_TOKEN is not used: user %d, the MVP user, was claimed; sign in with its password", user.id)
         return MvpState.CLAIMED
-    if token is None:
-        raise StartupError(
-            f"API_TOKEN must be set until user {user.id}, the MVP user, has a password: run `openssl rand -hex 32`."
-        )
+    token = _usable(token)
+    user = user or _create(session, email)
     if not user.is_active:
         log.warning("user %d, the MVP user, is deactivated: API_TOKEN is refused", user.id)
     _adopt(session, user)
@@ -58,6 +54,14 @@ def mvp_state(session: Session) -> MvpState:
     """Whether a token from the configuration is alive."""
     alive = select(ApiToken.id).where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
     return MvpState.OPEN if session.scalar(alive) else MvpState.CLAIMED
+
+
+def _usable(token: str | None) -> str:
+    if token is None:
+        raise StartupError("API_TOKEN must be set until the MVP user has a password: run `openssl rand -hex 32`.")
+    if is_mistyped(token):
+        raise StartupError("API_TOKEN begins with tb_ but its checksum is wrong: a character is missing or mistyped.")
+    return token
 
 
 def _find(session: Session, email: str) -> User | None:
@@ -91,14 +95,8 @@ def _adopt(session: Session, user: User) -> None:
 
 
 def _keep_one_token(session: Session, user: User, token: str) -> None:
-    if is_mistyped(token):
-        raise StartupError("API_TOKEN begins with tb_ but its checksum is wrong: a character is missing or mistyped.")
     secret_hash = hash_token(token)
-    session.execute(
-        update(ApiToken)
-        .where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None), ApiToken.secret_hash != secret_hash)
-        .values(revoked_at=database_now)
-    )
+    _revoke_configured(session, but=secret_hash)
     known = session.scalar(select(ApiToken).where(ApiToken.secret_hash == secret_hash))
     if known is None:
         session.add(
@@ -116,3 +114,12 @@ def _keep_one_token(session: Session, user: User, token: str) -> None:
     elif known.revoked_at is not None:
         known.revoked_at = None
     session.flush()
+
+
+def _revoke_configured(session: Session, but: bytes | None = None) -> None:
+    others = true() if but is None else ApiToken.secret_hash != but
+    session.execute(
+        update(ApiToken)
+        .where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None), others)
+        .values(revoked_at=database_now)
+    )

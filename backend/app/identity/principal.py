@@ -20,7 +20,7 @@ class Profile:
     is_active: bool
     has_password: bool
     alpaca_account_id: str | None
-    preferences: dict[str, Any]
+    preferences: Any
     created_at: datetime
     updated_at: datetime
     last_login_at: datetime | None

@@ -17,7 +17,7 @@ LAST_USE_PRECISION = timedelta(minutes=1)
 _USE_IS_STALE = or_(ApiToken.last_used_at.is_(None), ApiToken.last_used_at < database_now - LAST_USE_PRECISION)
 
 
-def resolve(session: Session, token: str) -> Principal:
+def resolve(session: Session, token: str, *, note_use: bool = True) -> Principal:
     """Ask the database who `token` stands for, and note the use of it, at most once a minute.
 
     Raises:
@@ -38,7 +38,7 @@ def resolve(session: Session, token: str) -> Principal:
     if row is None:
         raise InvalidToken
     found, user, use_is_stale = row
-    if use_is_stale:
+    if note_use and use_is_stale:
         _note_use(session, found.id)
     return _principal(found, user)
 

@@ -39,7 +39,7 @@ class Body(BaseModel):
     (which Python's parser accepts), and nesting deeper than MAX_DEPTH.
     """
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -55,7 +55,7 @@ class Body(BaseModel):
 class Reply(BaseModel):
     """A response body; takes its fields from a mapped row as well."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
 def _faults(data: Any) -> Iterator[tuple[_Path, PydanticCustomError]]:

@@ -60,12 +60,13 @@ class Check(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class SchemaState:
     current_revision: str | None
+    """A fault where it is several, separated by commas."""
     pending: list[str]
     known: bool
     """Whether the revision is one of this code's."""
     drift: list[str]
     fits: bool
-    """Whether the code can work with the tables as they are."""
+    """Whether the code can work with the tables and the revision as they are."""
 
 
 class SchemaProbe:
@@ -78,7 +79,8 @@ class SchemaProbe:
 
     def __call__(self) -> SchemaState:
         with self._engine.connect() as connection:
-            current = next(iter(current_revisions(connection)), None)
+            found = current_revisions(connection)
+            current = ", ".join(found) or None
             fresh = time.monotonic() - self._compared_at < DRIFT_IS_FRESH
             if self._last is None or not fresh or self._last.current_revision != current:
                 report = inspect_schema(connection)
@@ -88,7 +90,7 @@ class SchemaProbe:
                     pending=pending_revisions(current) if known else [],
                     known=known,
                     drift=[str(entry) for entry in report.drift],
-                    fits=not any(entry.breaking for entry in report.drift),
+                    fits=report.usable and len(found) <= 1,
                 )
                 self._compared_at = time.monotonic()
             return self._last

@@ -39,7 +39,11 @@ async def read_ready(request: Request) -> Ready:
     summary="Health report",
     responses={
         **problem_responses(400, 401, 403),
-        503: {"model": HealthReport, "description": "The same report, when `status` is `unhealthy`."},
+        503: problem_responses(503)[503]
+        | {
+            "model": HealthReport,
+            "description": "The same report, when `status` is `unhealthy`; a problem, when nobody could be let in.",
+        },
     },
 )
 async def read_detailed(

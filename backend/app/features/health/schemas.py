@@ -1,34 +1,33 @@
 from typing import Literal
 
-from pydantic import BaseModel
-
 from app.core.clock import Timestamp
+from app.web.schemas import Reply
 
 Status = Literal["healthy", "degraded", "unhealthy"]
 
 
-class Alive(BaseModel):
+class Alive(Reply):
     status: Literal["ok"] = "ok"
 
 
-class Ready(BaseModel):
+class Ready(Reply):
     status: Literal["ready"] = "ready"
 
 
-class Health(BaseModel):
+class Health(Reply):
     status: Literal["ok"] = "ok"
     time: Timestamp
     version: str
 
 
-class Dependency(BaseModel):
+class Dependency(Reply):
     status: Status
     latency_ms: float
     """How long the check took."""
     detail: str | None = None
 
 
-class PoolUse(BaseModel):
+class PoolUse(Reply):
     size: int
     overflow_limit: int
     in_use: int
@@ -44,12 +43,12 @@ class DatabaseDependency(Dependency):
 class SchemaDependency(Dependency):
     current_revision: str | None = None
     head_revision: str
-    pending_revisions: list[str] = []
+    pending_revisions: list[str]
     drift: list[str] | None = None
     """How the live tables differ from the code's models; null when that could not be found out."""
 
 
-class Auth(BaseModel):
+class Auth(Reply):
     """How the caller was authenticated, and who else could be."""
 
     method: str
@@ -58,7 +57,7 @@ class Auth(BaseModel):
     registration: str
 
 
-class System(BaseModel):
+class System(Reply):
     cpu_count: int
     cpu_percent: float
     """Of all CPUs together, since the report before."""
@@ -72,7 +71,7 @@ class System(BaseModel):
     """Of the disk that holds DATA_DIR."""
 
 
-class HealthReport(BaseModel):
+class HealthReport(Reply):
     status: Status
     time: Timestamp
     version: str

@@ -95,6 +95,7 @@ def _judge_schema(outcome: Outcome[SchemaState]) -> SchemaDependency:
             status="unhealthy",
             latency_ms=outcome.latency_ms,
             detail=outcome.failure,
+            pending_revisions=[],
             head_revision=head_revision(),
         )
     status, detail = _verdict(found)
@@ -118,7 +119,7 @@ def _verdict(found: SchemaState) -> tuple[Status, str | None]:
     if not found.fits:
         return (
             "unhealthy",
-            "the tables are not what the code expects: run `cd backend && python verify_schema.py`",
+            "the schema is not what the code expects: run `cd backend && python verify_schema.py`",
         )
     if not found.known:
         return "degraded", "the database was migrated by newer code, whose tables fit"

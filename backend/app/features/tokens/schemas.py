@@ -1,8 +1,8 @@
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from app.core.clock import Timestamp
+from app.core.clock import Moment, Timestamp
 from app.web.schemas import Body, Reply
 
 Scope = Literal["read", "write", "admin"]
@@ -13,7 +13,7 @@ class TokenRequest(Body):
     """What a person will know the token by."""
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)]
     """What the token may do, as far as its owner's role allows the same."""
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     """From when on it is refused; never, where this is left out."""
 
 

@@ -70,5 +70,5 @@ def revoke(session: Session, caller: Principal, token_id: int) -> None:
         raise NotFound("There is no such token.")
     if token.from_configuration:
         raise ConfiguredToken
-    token.revoked_at = session.scalar(select(database_now))
+    token.revoked_at = database_now
     session.flush()

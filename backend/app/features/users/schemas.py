@@ -15,7 +15,8 @@ class UserReply(Reply):
     is_active: bool
     has_password: bool
     alpaca_account_id: str | None
-    preferences: dict[str, Any]
+    preferences: Any
+    """An object; rows of older deployments may hold other JSON."""
     created_at: Timestamp
     updated_at: Timestamp
     last_login_at: Timestamp | None

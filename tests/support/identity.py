@@ -1,0 +1,122 @@
+"""Accounts made by hand, with real credentials, and a count of what reaches the database."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from sqlalchemy import Engine, RowMapping, event, text
+from sqlalchemy.pool import Pool
+
+from app.db.engine import connect
+from app.identity.tokens import mint
+from tests.support import postgres
+from tests.support.service import in_process, settings_for
+
+CHALLENGE = 'Bearer realm="api"'
+INVALID = f'{CHALLENGE}, error="invalid_token"'
+SCOPES = ("read", "write", "admin")
+
+
+def insufficient(scope: str) -> str:
+    return f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+
+
+class Service(NamedTuple):
+    url: str
+    """Of its database."""
+    client: httpx.AsyncClient
+    """Presents no credential."""
+
+
+@asynccontextmanager
+async def fresh_service(server_url: str, template: str, folder: Path) -> AsyncIterator[Service]:
+    """The service over a database of its own, for fixtures that live longer than one test."""
+    with postgres.database(server_url, like=template) as url:
+        async with in_process(settings_for(url, folder)) as client:
+            yield Service(url, client)
+
+
+def execute(url: str, statement: str, **parameters: Any) -> list[RowMapping]:
+    """Run one statement in a transaction of its own; its rows, if it has any."""
+    with connect(url) as connection, connection.begin():
+        result = connection.execute(text(statement), parameters)
+        return list(result.mappings()) if result.returns_rows else []
+
+
+def add_user(url: str, email: str, *, role: str = "member", is_active: bool = True) -> int:
+    """A user without a password; its id."""
+    (row,) = execute(
+        url,
+        "INSERT INTO users (email, role, is_active, preferences, created_at, updated_at) "
+        "VALUES (:email, :role, :is_active, '{}', timezone('utc', now()), timezone('utc', now())) RETURNING id",
+        email=email,
+        role=role,
+        is_active=is_active,
+    )
+    user_id: int = row["id"]
+    return user_id
+
+
+def add_token(
+    url: str,
+    user_id: int,
+    scopes: Iterable[str] = SCOPES,
+    *,
+    expires_in: timedelta | None = None,
+    revoked: bool = False,
+) -> str:
+    """An API token as the service would have made it; the token in clear."""
+    minted = mint()
+    now = datetime.now(UTC).replace(tzinfo=None)
+    execute(
+        url,
+        "INSERT INTO api_tokens (user_id, name, prefix, secret_hash, scopes, expires_at, revoked_at) "
+        "VALUES (:user_id, 'by hand', :prefix, :secret_hash, :scopes, :expires_at, :revoked_at)",
+        user_id=user_id,
+        prefix=minted.prefix,
+        secret_hash=minted.secret_hash,
+        scopes=list(scopes),
+        expires_at=None if expires_in is None else now + expires_in,
+        revoked_at=now if revoked else None,
+    )
+    return minted.plain
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What any engine of this process executes meanwhile."""
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def checkouts() -> Iterator[list[object]]:
+    """The connections that any pool of this process hands out meanwhile."""
+    seen: list[object] = []
+
+    def note(connection: object, *_: Any) -> None:
+        seen.append(connection)
+
+    event.listen(Pool, "checkout", note)
+    try:
+        yield seen
+    finally:
+        event.remove(Pool, "checkout", note)
+
+
+def without_request_id(answer: httpx.Response) -> tuple[dict[str, str], dict[str, Any]]:
+    """All of a refusal that may not differ between two of a kind: headers and body."""
+    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "content-length"}}
+    body: dict[str, Any] = answer.json()
+    return headers, {name: value for name, value in body.items() if name != "request_id"}
