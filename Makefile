@@ -33,9 +33,9 @@ bench: $(INSTALLED) ## Measure side by side (benchmarks/README.md says how to re
 bench-quick: $(INSTALLED) ## The same, coarser
 	$(BIN)/python -m benchmarks --quick
 
-revision: $(INSTALLED) ## Write a migration from what the models changed (m="what it does")
-	@test -n "$(m)" || { echo 'Say what it does: make revision m="add an index on symbol"'; exit 1; }
-	cd backend && ../$(BIN)/python -m alembic revision --autogenerate -m "$(m)"
+revision: $(INSTALLED) ## Write a migration from what the models changed (m="what it does", empty=1 for one to fill in)
+	@test -n "$(m)" || { echo 'Say what it does: make revision m="Add an index on symbol"'; exit 1; }
+	$(BIN)/python backend/alembic/revise.py $(if $(empty),--empty) "$(m)"
 
 lock: $(INSTALLED) ## Resolve the locks anew (UPGRADE=--upgrade for newer versions)
 	$(BIN)/uv pip compile $(LOCK) -o requirements.lock

@@ -17,7 +17,7 @@ from alembic.util import CommandError
 
 from app.core.errors import StartupError
 from app.db.embedded import EmbeddedPostgres
-from app.db.migrations import ALEMBIC_INI, migrate
+from app.db.migrations import ALEMBIC_INI
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         revise(arguments.message, empty=arguments.empty)
-    except (CommandError, StartupError) as error:
+    except (CommandError, NotImplementedError, StartupError) as error:
         sys.exit(f"ERROR: {error}")
 
 
@@ -37,8 +37,8 @@ def revise(message: str, *, empty: bool = False) -> None:
         command.revision(config, message)
         return
     with TemporaryDirectory(prefix="revision-") as folder, EmbeddedPostgres(Path(folder) / "data" / "postgres") as url:
-        migrate(url, apply=True)
         config.attributes["url"] = url
+        command.upgrade(config, "head")
         command.revision(config, message, autogenerate=True)
 
 

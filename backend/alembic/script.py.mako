@@ -7,7 +7,7 @@ def remarkless(code):
 %>\
 <%
 sentence = message.strip().rstrip(".")
-UNWRITTEN = 'raise NotImplementedError("Write it, with the helpers of app.db.ddl where a table is big.")'
+UNWRITTEN = f'raise NotImplementedError("Revision {up_revision} is not written yet: app.db.ddl helps with big tables.")'
 %>\
 """${sentence[:1].upper() + sentence[1:]}.
 

@@ -24,7 +24,7 @@ def process_directives(context: MigrationContext, current: Any, directives: list
     """Write no revision that would do nothing, and change tables that may hold rows by the helpers of `app.db.ddl`."""
     (script,) = directives
     if script.upgrade_ops is None or script.upgrade_ops.is_empty():
-        util.msg("The revisions make all that the models ask for: nothing was written (make revision empty=1 would).")
+        util.msg("The revisions make all that the models ask for: nothing was written (empty=1 writes one to fill in).")
         directives.clear()
         return
     for operations in (script.upgrade_ops, script.downgrade_ops):
