@@ -4,7 +4,8 @@ Each step waits a bounded time, and off the event loop: uvicorn heeds no signal 
 """
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
@@ -14,13 +15,14 @@ from sqlalchemy.orm import Session
 from app.banner import print_banner
 from app.core.errors import StartupError
 from app.core.settings import Settings
+from app.db.backup import back_up_before_migration
 from app.db.engine import database, make_engine, wait_for_database
 from app.db.migrations import migrate
 from app.features.health.service import HealthMonitor
 from app.identity.authenticator import Authenticator
 from app.identity.mvp import MvpState, ensure_mvp_user
 from app.identity.tokens import mint
-from app.process import exit_from_lifespan, stop_with_supervisor
+from app.process import exit_from_lifespan, stop_with_supervisor, stoppable_start
 
 
 @asynccontextmanager
@@ -29,7 +31,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     stop_with_supervisor()
     settings: Settings = app.state.settings
     try:
-        async with contextmanager_in_threadpool(started(settings)) as (engine, authenticator):
+        async with AsyncExitStack() as stack:
+            with stoppable_start():
+                service = contextmanager_in_threadpool(started(settings))
+                engine, authenticator = await stack.enter_async_context(service)
             app.state.engine = engine
             app.state.authenticator = authenticator
             app.state.health = HealthMonitor(engine, settings)
@@ -49,7 +54,8 @@ def started(settings: Settings) -> Iterator[tuple[Engine, Authenticator]]:
         engine = make_engine(url)
         try:
             wait_for_database(engine)
-            migrate(url, apply=settings.migrate_on_start)
+            backup = partial(back_up_before_migration, settings, url)
+            migrate(url, apply=settings.migrate_on_start, before_change=backup)
             token = configured_token(settings)
             with Session(engine) as session, session.begin():
                 mvp = ensure_mvp_user(session, token, settings.mvp_email)
