@@ -10,8 +10,8 @@ from sqlalchemy.exc import OperationalError
 from app.core.errors import StartupError
 from app.core.settings import load_settings
 from app.db.engine import connect, database
-from app.db.schema import inspect_schema
-from app.db.schema_text import render, verdict
+from app.db.schema.report import inspect_schema
+from app.db.schema.text import render, verdict
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from sqlalchemy import make_url
 
-from app.db.backup import make_backup
-from app.db.backup_folder import BackupFolder
-from app.db.backup_text import list_as_json, render_list
+from app.db.backup.create import make_backup
+from app.db.backup.folder import BackupFolder
+from app.db.backup.text import list_as_json, render_list
 from app.db.engine import database
 from app.db.revisions import head_revision
 from tests.support.backups import USERS, beside, deployment, embedded_settings, fake_pg_dump

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from app.db.embedded import EmbeddedPostgres
+from app.db.embedded.server import EmbeddedPostgres
 from app.db.engine import connect
 from tests.db.support import INSERT_USER
 from tests.support.postgres import run_outside_transaction
@@ -66,7 +66,9 @@ def test_logs_survive_migrations_and_show_no_secret(empty_url: str, tmp_path: Pa
     (access,) = [line for line in lines if line["logger"] == "app.access" and line["status"] == 500]
     assert bug["request_id"] == access["request_id"] == fault.json()["request_id"]
     assert "Traceback" in bug["exc_info"]
-    assert {"app.db.migrations", "alembic.runtime.migration", "uvicorn.error"} <= {line["logger"] for line in lines}
+    assert {"app.db.migration.migrate", "alembic.runtime.migration", "uvicorn.error"} <= {
+        line["logger"] for line in lines
+    }
     assert lines[-1]["message"].startswith("Finished server process")
     assert MVP_TOKEN not in server.output()
 

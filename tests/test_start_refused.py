@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.db.migration_lock import migration_lock
+from app.db.migration.lock import migration_lock
 from app.db.revisions import head_revision
 from tests.support.postgres import run_outside_transaction
 from tests.support.service import Running, free_port, processes_in, uvicorn_process

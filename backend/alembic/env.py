@@ -9,7 +9,7 @@ from app.core.errors import StartupError
 from app.core.logging import configure_logging
 from app.core.settings import load_settings
 from app.db.engine import database
-from app.db.migration_run import run_revisions
+from app.db.migration.run import run_revisions
 
 
 def run_offline() -> None:

@@ -16,8 +16,8 @@ from alembic.config import Config
 from alembic.util import CommandError
 
 from app.core.errors import StartupError
-from app.db.embedded import EmbeddedPostgres
-from app.db.migrations import ALEMBIC_INI
+from app.db.embedded.server import EmbeddedPostgres
+from app.db.migration.migrate import ALEMBIC_INI
 
 
 def main() -> None:

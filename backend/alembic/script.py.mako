@@ -1,13 +1,13 @@
-## Steps that would make readers or writers of a big table wait have helpers in app/db/ddl.py: an index or a constraint
+## Steps that would make readers or writers of a big table wait have helpers in app/db/migration/ddl.py: an index or a constraint
 ## on a table that holds rows, NOT NULL, an UPDATE of many rows. A revision that uses them commits on the way, so each of
-## its steps must bear being run again. tests/db/test_revisions.py holds every file in versions/ to these rules.
+## its steps must bear being run again. tests/db/migration/test_revisions.py holds every file in versions/ to these rules.
 <%!
 def remarkless(code):
     return "\n".join(line for line in code.splitlines() if not line.lstrip().startswith("# ###")).strip()
 %>\
 <%
 sentence = message.strip().rstrip(".")
-UNWRITTEN = f'raise NotImplementedError("Revision {up_revision} is not written yet: app.db.ddl helps with big tables.")'
+UNWRITTEN = f'raise NotImplementedError("Revision {up_revision} is not written yet: app.db.migration.ddl helps with big tables.")'
 %>\
 """${sentence[:1].upper() + sentence[1:]}.
 

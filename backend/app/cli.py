@@ -13,12 +13,12 @@ from sqlalchemy import make_url
 from app.core.errors import StartupError
 from app.core.logging import configure_logging
 from app.core.settings import Settings, load_settings
-from app.db import backup_text
-from app.db.backup import back_up_before_migration, make_backup
-from app.db.backup_folder import NEWEST, BackupFolder
+from app.db.backup import text as backup_text
+from app.db.backup.create import back_up_before_migration, make_backup
+from app.db.backup.folder import NEWEST, BackupFolder
+from app.db.backup.restore import discard_kept, restore_backup, undo_restore, verify_backup
 from app.db.engine import database, describe, make_engine, wait_for_database
-from app.db.migrations import migrate
-from app.db.restore import discard_kept, restore_backup, undo_restore, verify_backup
+from app.db.migration.migrate import migrate
 from app.process import exit_on_sigterm, exit_with
 
 cli = typer.Typer(help="Run and look after the trading backend.", no_args_is_help=True, pretty_exceptions_enable=False)

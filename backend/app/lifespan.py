@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from app.banner import print_banner
 from app.core.errors import StartupError
 from app.core.settings import Settings
-from app.db.backup import back_up_before_migration
+from app.db.backup.create import back_up_before_migration
 from app.db.engine import database, make_engine, wait_for_database
-from app.db.migrations import migrate
+from app.db.migration.migrate import migrate
 from app.features.health.service import HealthMonitor
 from app.identity.authenticator import Authenticator
 from app.identity.mvp import MvpState, ensure_mvp_user

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, text
 
 from app.db.engine import connect
-from app.db.schema import SchemaReport
+from app.db.schema.report import SchemaReport
 
 INSERT_USER = (
     "INSERT INTO users (id, email, created_at, updated_at, preferences) VALUES ({}, '{}', now(), now(), '{{}}')"

@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import make_url, text
 
 from app.core.settings import Settings
-from app.db.backup import back_up_before_migration
-from app.db.embedded import EmbeddedPostgres
+from app.db.backup.create import back_up_before_migration
+from app.db.embedded.server import EmbeddedPostgres
 from app.db.engine import connect
-from app.db.migrations import migrate
+from app.db.migration.migrate import migrate
 from tests.support import postgres
 from tests.support.deployment import deploy
 from tests.support.service import settings_for

@@ -13,9 +13,9 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import make_url, text
 
-from app.db.embedded import EmbeddedPostgres
+from app.db.embedded.server import EmbeddedPostgres
 from app.db.engine import connect
-from app.db.migrations import ALEMBIC_INI
+from app.db.migration.migrate import ALEMBIC_INI
 from app.db.revisions import VERSIONS, current_revisions
 from tests.support.service import clone, environment
 

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import text
 
 from app.db.engine import connect
-from app.db.migration_lock import LOCK_KEY
+from app.db.migration.lock import LOCK_KEY
 from tests.support.chain import execute
 from tests.support.service import Running, running
 
@@ -17,7 +18,7 @@ import logging, sys, time
 from itertools import count
 from pathlib import Path
 from app.core.errors import StartupError
-from app.db.migrations import migrate
+from app.db.migration.migrate import migrate
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 gates = Path(sys.argv[1])
 print("ready", flush=True)
@@ -75,7 +76,7 @@ class Crowd:
 
     def wait_until_done(self) -> None:
         for member in self.members:
-            member.wait_for(lambda member=member: self.is_done(member))
+            member.wait_for(partial(self.is_done, member))
 
     def new_logs(self) -> list[str]:
         """What each of them has logged since the last call."""

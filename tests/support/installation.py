@@ -19,7 +19,7 @@ import app
 PRELUDE = """
 import os, signal, sys, time
 from pathlib import Path
-from app.db.embedded import EmbeddedPostgres
+from app.db.embedded.server import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), settings={"fsync": "off"})
 """
 STAY = """

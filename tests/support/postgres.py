@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, make_url, text
 
-from app.db.embedded import EmbeddedPostgres
-from app.db.migrations import migrate
+from app.db.embedded.server import EmbeddedPostgres
+from app.db.migration.migrate import migrate
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 """A test database need not survive a power cut."""

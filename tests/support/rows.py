@@ -31,8 +31,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from app.db.catalog import VERSION_TABLE
 from app.db.engine import connect
+from app.db.schema.catalog import VERSION_TABLE
 
 PER_TABLE = 3
 """The first of them leaves out what may be left out, so that it is NULL or the default."""

@@ -12,7 +12,7 @@ Create Date: 2025-10-22 18:05:33
 import sqlalchemy as sa
 from alembic import op
 
-from app.db.ddl import commit, create_index_concurrently, set_not_null, update_in_batches
+from app.db.migration.ddl import commit, create_index_concurrently, set_not_null, update_in_batches
 
 revision = "037b216f2ed1"
 down_revision = "ad76030fa92e"

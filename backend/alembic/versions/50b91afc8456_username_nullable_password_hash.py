@@ -7,7 +7,7 @@ Create Date: 2025-11-03 11:20:17
 
 from alembic import op
 
-from app.db.ddl import update_in_batches
+from app.db.migration.ddl import update_in_batches
 
 revision = "50b91afc8456"
 down_revision = "037b216f2ed1"

@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from app.core.errors import StartupError
 from app.core.settings import Settings
 from app.core.waiting import pause
-from app.db.embedded import EmbeddedPostgres
+from app.db.embedded.server import EmbeddedPostgres
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ _PASSING = (
     "too many connections",
     "connection slots",
     "not yet accepting",
+    "no more connections allowed",  # PgBouncer's max_client_conn
+    "server_login_retry",  # PgBouncer's, while its server is away
 )
 
 
@@ -53,10 +55,10 @@ def database(settings: Settings) -> Iterator[str]:
         yield url
 
 
-def make_engine(url: str, *, pooled: bool = True) -> Engine:
-    """An engine for requests; with `pooled=False` one whose connections close when they are given back."""
+def make_engine(url: str, *, pooled: bool = True, purpose: str = "maintenance") -> Engine:
+    """An engine for requests; with `pooled=False` one for a purpose, whose connections close when given back."""
     if not pooled:
-        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args("maintenance"))
+        return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args(purpose))
     return create_engine(
         url,
         pool_size=POOL_SIZE,
@@ -130,12 +132,17 @@ def connect(url: str) -> Iterator[Connection]:
 def connect_args(purpose: str) -> dict[str, str | int]:
     """What libpq is told of every connection: what it is for, as pg_stat_activity shows it, and when to give it up."""
     return {
-        "application_name": f"trading-backend {purpose}",
+        "application_name": application_name(purpose),
         "connect_timeout": 5,
         "keepalives_idle": 30,
         "keepalives_interval": 5,
         "keepalives_count": 3,
     }
+
+
+def application_name(purpose: str) -> str:
+    """As long as PostgreSQL keeps it."""
+    return f"trading-backend {purpose}"[:63]
 
 
 def _parse(url: str) -> URL:

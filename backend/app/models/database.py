@@ -1,7 +1,7 @@
 """All tables this service manages: the schema on one page.
 
 The first five are those of existing deployments, column for column; `users` never gets a thirteenth. `alembic/`
-leads here from an empty database and from every deployed revision; `db/schema.py` tells when a live database differs.
+leads here from an empty database and from every deployed revision; `db/schema/` tells when a live database differs.
 """
 
 from datetime import datetime

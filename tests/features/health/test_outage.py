@@ -11,7 +11,7 @@ import httpx
 import psutil
 import pytest
 
-from app.db.embedded import EmbeddedPostgres
+from app.db.embedded.server import EmbeddedPostgres
 from tests.support.postgres import FAST
 from tests.support.service import MVP_TOKEN, Server, bearer, data_folder, processes_in, uvicorn_process
 

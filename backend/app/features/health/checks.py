@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import MAX_OVERFLOW
 from app.db.revisions import current_revisions, head_revision, pending_revisions, revisions
-from app.db.schema import inspect_schema
+from app.db.schema.report import inspect_schema
 from app.features.health.schemas import PoolUse, System
 
 CHECK_TIMEOUT = 1.0

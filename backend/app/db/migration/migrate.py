@@ -1,0 +1,127 @@
+"""Bringing a database to the code's revision: what is decided, under which lock, and how a refusal reads."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from app.core.errors import StartupError
+from app.core.settings import REPOSITORY
+from app.db.engine import connect
+from app.db.migration.lock import migration_lock
+from app.db.migration.refusal import explain
+from app.db.revisions import UPGRADE, current_revisions, head_revision, revisions
+from app.db.schema.report import inspect_schema
+
+log = logging.getLogger(__name__)
+
+ALEMBIC_INI = REPOSITORY / "alembic.ini"
+
+_one_upgrade_in_this_process = threading.Lock()
+
+
+def migrate(url: str, *, apply: bool, before_change: Callable[[Connection], None] = lambda _: None) -> None:
+    """Bring the database at `url` to the code's revision; at head this is one SELECT.
+
+    With `apply=False` nothing is changed, and a database that is behind is refused. Before anything is changed,
+    `before_change` is called with the connection that holds the migration lock; what it raises ends the migration.
+
+    Raises:
+        StartupError: the database is in a state that a person has to decide about, or the migration failed; says
+            which, and what to type. What was committed before a failure stays, and the next attempt resumes there.
+    """
+    try:
+        with connect(url) as connection:
+            if current_revisions(connection) == [head_revision()]:
+                return
+        with _one_upgrade_in_this_process, migration_lock(url) as connection:
+            if _needs_upgrade(connection, apply=apply):
+                before_change(connection)
+                _upgrade(url, connection)
+    except DBAPIError as error:
+        raise explain(error, url) from error
+
+
+def _needs_upgrade(connection: Connection, *, apply: bool) -> bool:
+    """Decide, under the lock, whether to upgrade; refuse what a person has to decide."""
+    found = current_revisions(connection)
+    if found == [head_revision()]:
+        return False
+    if len(found) > 1:
+        raise StartupError(
+            f"alembic_version holds {len(found)} rows ({', '.join(found)}) where one belongs: find out with "
+            "`cd backend && python verify_schema.py` which revision the tables are at, and delete the other rows."
+        )
+    if found and found[0] not in revisions():
+        _accept_newer(connection, found[0])
+        return False
+    if not found:
+        _refuse_unversioned(connection)
+    if not apply:
+        state = found[0] if found else "empty"
+        raise StartupError(
+            f"The database is at revision {state}, the code at {head_revision()}, and MIGRATE_ON_START is false: "
+            f"run `{UPGRADE}`, then start again."
+        )
+    return True
+
+
+def _accept_newer(connection: Connection, revision: str) -> None:
+    """A revision this code does not know: newer code was here, and an older replica may go on if the tables fit."""
+    misfits = [entry for entry in inspect_schema(connection).drift if entry.breaking]
+    if misfits:
+        raise StartupError(
+            f"The database is at revision {revision}, which this code does not know, and its tables do not fit: "
+            f"{misfits[0]}. Deploy the code that made it, or downgrade with that code first."
+        )
+    log.warning(
+        "the database is at revision %s, which this code does not know; its tables fit, so it goes on",
+        revision,
+    )
+
+
+def _refuse_unversioned(connection: Connection) -> None:
+    """Tables of ours without a revision: migrating would collide with them, stamping is a person's decision."""
+    likely = _likely_revision(connection)
+    if likely is not None:
+        raise StartupError(
+            "The database has this service's tables but no revision in alembic_version. They look like revision "
+            f"{likely}: check with `cd backend && python verify_schema.py`, adopt them with "
+            f"`cd backend && python -m alembic stamp {likely}`, then start again."
+        )
+
+
+_MARKS = {
+    "users": "0952a611cdfb",
+    "ai_recommendations": "c8e4f9b52d31",
+    "order_templates": "ad76030fa92e",
+    "users.role": "037b216f2ed1",
+    "users.username": "50b91afc8456",
+    "api_tokens": "7c1f0a9de482",
+}
+"""What each revision was the first to make, oldest first."""
+
+
+def _likely_revision(connection: Connection) -> str | None:
+    tables = connection.execute(
+        text(
+            "SELECT table_name, table_name || '.' || column_name FROM information_schema.columns "
+            "WHERE table_schema = current_schema()"
+        )
+    )
+    present = {name for row in tables for name in row}
+    return next((revision for mark, revision in reversed(_MARKS.items()) if mark in present), None)
+
+
+def _upgrade(url: str, lock: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(ALEMBIC_INI)
+    config.attributes["url"] = url
+    config.attributes["lock"] = lock
+    log.info("migrating the database to revision %s", head_revision())
+    command.upgrade(config, "head")
+    log.info("the database is at revision %s", head_revision())
