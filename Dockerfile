@@ -23,4 +23,5 @@ EXPOSE 8001
 VOLUME /data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as http; http.urlopen('http://127.0.0.1:8001/api/health/ready', timeout=2)"]
-CMD ["python", "-m", "uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8001", "--no-proxy-headers"]
+CMD ["python", "-m", "uvicorn", "app.main:app", "--host", "0.0.0.0", "--port", "8001", "--no-proxy-headers", \
+     "--timeout-graceful-shutdown", "10"]

@@ -13,7 +13,7 @@ help: ## List what there is
 install: $(INSTALLED) ## Install the locked dependencies into .venv
 
 run: $(INSTALLED) ## Serve on 127.0.0.1:8001 with reload (PORT=… for another port)
-	@trap 'exit 0' INT; cd backend && ../$(BIN)/python -m uvicorn app.main:app --reload --port $(PORT)
+	@trap 'exit 0' INT; cd backend && ../$(BIN)/python -m uvicorn app.main:app --reload --port $(PORT) --no-proxy-headers --timeout-graceful-shutdown 10
 
 test: $(INSTALLED) ## Run the tests, the slower proofs left out
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"

@@ -12,8 +12,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
-from app.db.embedded import EmbeddedPostgres
-from app.db.migrations import migrate
+from app.db.embedded.server import EmbeddedPostgres
+from app.db.migration.migrate import migrate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DEADLINE = 60.0

@@ -37,9 +37,17 @@ def serve(
 ) -> None:
     """Serve the API; the database is migrated before the first worker starts."""
     settings = load_settings()
-    os.environ["UVICORN_PORT"] = str(port)  # for the banner, in workers too
+    os.environ |= {"UVICORN_HOST": host, "UVICORN_PORT": str(port)}  # as if uvicorn had been asked, in workers too
     with _migrated(settings, apply=settings.migrate_on_start):
-        uvicorn.run("app.main:app", host=host, port=port, workers=workers, proxy_headers=False, log_config=None)
+        uvicorn.run(
+            "app.main:app",
+            host=host,
+            port=port,
+            workers=workers,
+            proxy_headers=False,
+            log_config=None,
+            timeout_graceful_shutdown=10,
+        )
 
 
 @cli.command("migrate")

@@ -10,6 +10,7 @@ from functools import partial
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.banner import print_banner
@@ -18,11 +19,12 @@ from app.core.settings import Settings
 from app.db.backup.create import back_up_before_migration
 from app.db.engine import database, make_engine, wait_for_database
 from app.db.migration.migrate import migrate
+from app.db.migration.refusal import explain
 from app.features.health.service import HealthMonitor
 from app.identity.authenticator import Authenticator
 from app.identity.mvp import MvpState, ensure_mvp_user
 from app.identity.tokens import mint
-from app.process import exit_from_lifespan, stop_with_supervisor, stoppable_start
+from app.process import exit_from_lifespan, refuse_taken_port, stop_with_supervisor, stoppable_start
 
 
 @asynccontextmanager
@@ -31,6 +33,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     stop_with_supervisor()
     settings: Settings = app.state.settings
     try:
+        refuse_taken_port()
         async with AsyncExitStack() as stack:
             with stoppable_start():
                 service = contextmanager_in_threadpool(started(settings))
@@ -57,15 +60,23 @@ def started(settings: Settings) -> Iterator[tuple[Engine, Authenticator]]:
             backup = partial(back_up_before_migration, settings, url)
             migrate(url, apply=settings.migrate_on_start, before_change=backup)
             token = configured_token(settings)
-            with Session(engine) as session, session.begin():
-                mvp = ensure_mvp_user(session, token, settings.mvp_email)
+            mvp, authenticator = _open_to_the_founder(engine, token, settings.mvp_email)
             if not settings.production:
                 print_banner(settings, token if mvp is MvpState.OPEN else None)
-            authenticator = Authenticator(engine)
-            authenticator.remember(token)
             yield engine, authenticator
         finally:
             engine.dispose()
+
+
+def _open_to_the_founder(engine: Engine, token: str | None, email: str) -> tuple[MvpState, Authenticator]:
+    try:
+        with Session(engine) as session, session.begin():
+            mvp = ensure_mvp_user(session, token, email)
+        authenticator = Authenticator(engine)
+        authenticator.remember(token)
+    except DBAPIError as error:
+        raise explain(error, engine.url) from error
+    return mvp, authenticator
 
 
 def configured_token(settings: Settings) -> str | None:

@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_middleware(app, settings)
     include_routers(app)
-    install_docs(app)
+    install_docs(app, remember_token=not settings.production)
     return app
 
 

@@ -1,10 +1,13 @@
 """The process around the application: how it ends when it cannot start, is stopped, or its supervisor is gone."""
 
+import argparse
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -58,12 +61,46 @@ def stoppable_start() -> Iterator[None]:
         if callable(handler):
             handler(number, frame)
 
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        signal.signal(number, stop)
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def served_address() -> tuple[str, int] | None:
+    """Host and port that uvicorn was told to serve; None when this process was not started as uvicorn's.
+
+    Uvicorn does not tell the application; its command line and environment do.
+    """
+    if "uvicorn" not in sys.argv[0] and "UVICORN_PORT" not in os.environ:
+        return None
+    arguments = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    arguments.add_argument("--host", default=os.environ.get("UVICORN_HOST", "127.0.0.1"))
+    arguments.add_argument("--port", type=int, default=int(os.environ.get("UVICORN_PORT", "8000")))
+    told, _ = arguments.parse_known_args()
+    return told.host, told.port
+
+
+def refuse_taken_port() -> None:
+    """Find out before anything is started whether somebody else serves the port; uvicorn binds it at the very end.
+
+    Raises:
+        StartupError: somebody does.
+    """
+    address = served_address()
+    if address is None or multiprocessing.parent_process():  # a supervisor has bound it
+        return
+    try:
+        socket.create_server(address).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartupError(
+                f"Port {address[1]} of {address[0]} is taken: stop what serves it, or choose another with --port."
+            ) from None
 
 
 def exit_on_sigterm() -> None:

@@ -236,6 +236,12 @@ def test_a_bad_value_in_a_dotenv_is_named(dotenv: Path) -> None:
         load_settings()
 
 
+def test_a_dotenv_that_is_no_text_is_said(dotenv: Path) -> None:
+    dotenv.write_bytes(b"API_TOKEN=\xff\xfe\n")
+    with pytest.raises(StartupError, match=r"\.env cannot be read as UTF-8 text"):
+        load_settings()
+
+
 def test_the_dotenv_is_the_repositorys_wherever_one_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

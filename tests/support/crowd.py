@@ -10,7 +10,9 @@ from sqlalchemy import text
 
 from app.db.engine import connect
 from app.db.migration.lock import LOCK_KEY
-from tests.support.chain import execute
+from app.db.revisions import head_revision
+from app.db.schema.report import inspect_schema
+from tests.support.chain import execute, revision_of
 from tests.support.service import Running, running
 
 MEMBER = """
@@ -124,3 +126,10 @@ def wait_for_work(url: str) -> int:
         time.sleep(0.02)
     (backend,) = found
     return backend
+
+
+def assert_at_head(url: str) -> None:
+    """With nothing that differs from the models."""
+    assert revision_of(url) == [head_revision()]
+    with connect(url) as connection:
+        assert inspect_schema(connection).drift == ()

@@ -48,7 +48,7 @@ async def test_the_page_and_all_it_loads_come_from_here(client: httpx.AsyncClien
 async def test_the_page_leads_to_the_document(client: httpx.AsyncClient) -> None:
     page = (await client.get("/docs")).text
     assert "url: '/openapi.json'" in page
-    assert '"persistAuthorization": true' in page
+    assert '"persistAuthorization": false' in page
     assert '"validatorUrl": null' in page
     document = await client.get("/openapi.json")
     assert set(document.json()["paths"]) == {"/thing"}

@@ -48,6 +48,30 @@ def routes(app: FastAPI) -> None:
         return q
 
 
+WIDE: Any = [[[]] * 60_000, [[]] * 60_000]
+"""More values than a body may hold."""
+
+
+async def test_a_body_with_too_many_values_is_refused_before_pydantic_sees_it(client: httpx.AsyncClient) -> None:
+    deep = WIDE
+    for _ in range(MAX_DEPTH - 10):
+        deep = [deep]
+    answer = await post(client, {"notes": {"a": deep}})
+    assert answer.status_code == 422
+    assert [error["code"] for error in answer.json()["errors"]] == ["too_many_values"]
+
+
+async def test_a_body_with_a_thousand_unknown_fields_is_one_error(client: httpx.AsyncClient) -> None:
+    answer = await post(client, {f"field{number}": 1 for number in range(1000)})
+    assert answer.status_code == 422
+    assert [error["code"] for error in answer.json()["errors"]] == ["too_many_fields"]
+
+
+@pytest.mark.parametrize(("text", "status"), [("00000000001", 200), ("+1", 422), ("-1", 404), ("-0", 404), ("٣", 422)])
+async def test_spellings_of_an_id(client: httpx.AsyncClient, text: str, status: int) -> None:
+    assert (await client.get(f"/rows/{text}")).status_code == status
+
+
 async def post(client: httpx.AsyncClient, body: Any) -> httpx.Response:
     return await client.post("/orders", content=json.dumps(body), headers={"Content-Type": "application/json"})
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from app.core.data_dir import DataDir
 from app.core.errors import StartupError
@@ -15,8 +15,10 @@ from app.core.errors import StartupError
 REPOSITORY = Path(__file__).resolve().parents[3]
 MINIMUM_SECRET_LENGTH = 32
 
+B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
+"""What can be sent as a bearer token (RFC 6750 section 2.1)."""
+
 _DATABASE_SCHEME = re.compile(r"^(?:postgres|postgresql|postgresql\+psycopg2)://")
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _PLACEHOLDER = re.compile(
     r"change[-_ ]?(?:me|this)|place[-_ ]?holder|example|password|insecure|default|dummy|sample"
@@ -78,7 +80,7 @@ class Settings(BaseSettings):
     @field_validator("api_token")
     @classmethod
     def _can_travel_as_a_bearer_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not (_B64TOKEN.fullmatch(value.get_secret_value()) and len(value) <= 512):
+        if value is not None and not (B64TOKEN.fullmatch(value.get_secret_value()) and len(value) <= 512):
             raise ValueError("may hold up to 512 of the characters A-Z a-z 0-9 - . _ ~ + / only (RFC 6750)")
         return value
 
@@ -152,6 +154,8 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except (OSError, UnicodeDecodeError, SettingsError) as error:
+        raise StartupError(f"{REPOSITORY / '.env'} cannot be read as UTF-8 text ({type(error).__name__}).") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         variable = str(first["loc"][0]).upper() if first["loc"] else ""

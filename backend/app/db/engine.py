@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from app.core.errors import StartupError
 from app.core.settings import Settings
@@ -32,8 +32,13 @@ _PASSING = (
     "connection slots",
     "not yet accepting",
     "no more connections allowed",  # PgBouncer's max_client_conn
-    "server_login_retry",  # PgBouncer's, while its server is away
+    "server_login_retry",  # PgBouncer's, while its server is away; so is the next
+    "client_login_timeout",
 )
+
+
+_OUTAGES = ("08", "53", "57P", "25006")
+"""SQLSTATEs: no connection, no resources, server shutting down; only reading is allowed (a failover, a full disk)."""
 
 
 @contextmanager
@@ -111,6 +116,14 @@ def is_refusal(error: OperationalError) -> bool:
     return "FATAL" in text and not any(phrase in text for phrase in _PASSING)
 
 
+def is_outage(error: DBAPIError) -> bool:
+    """Whether a statement failed because the database cannot serve it now, not because the statement is wrong."""
+    sqlstate = getattr(error.orig, "pgcode", None)
+    if sqlstate is None:
+        return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
+    return error.connection_invalidated or str(sqlstate).startswith(_OUTAGES)
+
+
 def describe(url: URL) -> str:
     """`user@host:port/name`, never the password."""
     host = url.host or url.query.get("host") or "the local socket"
@@ -137,6 +150,7 @@ def connect_args(purpose: str) -> dict[str, str | int]:
         "keepalives_idle": 30,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,  # ms; keepalives say nothing while what was sent is not acknowledged
     }
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from anyio import CapacityLimiter, fail_after, to_thread
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app.core.errors import DatabaseUnavailable, InvalidToken
+from app.db.engine import is_outage
 from app.identity.permissions import CredentialKind
 from app.identity.principal import Principal
 from app.identity.resolve import resolve
@@ -56,7 +57,9 @@ class Authenticator:
                 return await to_thread.run_sync(
                     self.resolve, token, limiter=self._outage_limiter, abandon_on_cancel=True
                 )
-        except (OperationalError, PoolTimeout, TimeoutError) as error:
+        except (DBAPIError, PoolTimeout, TimeoutError) as error:
+            if isinstance(error, DBAPIError) and not is_outage(error):
+                raise
             if self._is_last_known(token) and self._last_known:
                 return self._last_known.principal
             raise DatabaseUnavailable from error

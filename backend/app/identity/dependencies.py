@@ -1,6 +1,5 @@
 """The signature is the access policy: `caller: Annotated[Principal, require(Permission.WRITE)]`."""
 
-import re
 from typing import Any
 
 from fastapi import Request, Security
@@ -8,12 +7,12 @@ from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from app.core.errors import BadRequest, InvalidToken, PermissionDenied, Unauthenticated
+from app.core.settings import B64TOKEN
 from app.identity.authenticator import Authenticator
 from app.identity.permissions import Permission
 from app.identity.principal import Principal
 
 MAXIMUM_TOKEN_LENGTH = 4096
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*", re.ASCII)
 
 
 class BearerRequirement(SecurityBase):
@@ -71,6 +70,6 @@ def bearer_token(request: Request) -> str:
     token = token.lstrip(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated
-    if len(token) > MAXIMUM_TOKEN_LENGTH or not _B64TOKEN.fullmatch(token):
+    if len(token) > MAXIMUM_TOKEN_LENGTH or not B64TOKEN.fullmatch(token):
         raise InvalidToken
     return token

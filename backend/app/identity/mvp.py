@@ -7,7 +7,7 @@ once the user has a password (it was claimed), no such token is left alive and n
 import logging
 from enum import StrEnum
 
-from sqlalchemy import case, func, select, text, true, update
+from sqlalchemy import case, func, select, text
 from sqlalchemy.orm import Session
 
 from app.core.errors import StartupError
@@ -117,9 +117,8 @@ def _keep_one_token(session: Session, user: User, token: str) -> None:
 
 
 def _revoke_configured(session: Session, but: bytes | None = None) -> None:
-    others = true() if but is None else ApiToken.secret_hash != but
-    session.execute(
-        update(ApiToken)
-        .where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None), others)
-        .values(revoked_at=database_now)
-    )
+    alive = select(ApiToken).where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
+    for token in session.scalars(alive):
+        if token.secret_hash != but:
+            token.revoked_at = database_now
+    session.flush()

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import InvalidToken
@@ -50,7 +50,12 @@ def _principal(token: ApiToken, user: User) -> Principal:
 
 
 def _note_use(session: Session, token_id: int) -> None:
-    """Of several requests that find the note stale at once, one writes it and none waits."""
+    """Of several requests that find the note stale at once, one writes it and none waits.
+
+    A database that can only be read still says who a token stands for: the note is left out.
+    """
+    if session.scalar(text("SELECT current_setting('transaction_read_only')::bool")):
+        return
     unlocked = select(ApiToken.id).where(ApiToken.id == token_id).with_for_update(skip_locked=True)
     session.execute(
         update(ApiToken)

@@ -20,10 +20,11 @@ class _Assets(StaticFiles):
         return response
 
 
-def install_docs(app: FastAPI) -> None:
+def install_docs(app: FastAPI, *, remember_token: bool = False) -> None:
     """Serve the page at /docs for an app made with `docs_url=None, redoc_url=None`.
 
-    Call it after every router is included: the mount ends the search of all paths below /docs/assets.
+    `remember_token` keeps what was given to Authorize in the browser's storage. Call it after every router is
+    included: the mount ends the search of all paths below /docs/assets.
     """
 
     @app.get(DOCS, include_in_schema=False)
@@ -36,7 +37,7 @@ def install_docs(app: FastAPI) -> None:
             swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
             swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
             swagger_ui_parameters={
-                "persistAuthorization": True,
+                "persistAuthorization": remember_token,
                 # Without this the page of a public host sends its document to validator.swagger.io.
                 "validatorUrl": None,
             },

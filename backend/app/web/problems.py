@@ -10,13 +10,14 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
     AppError,
     DatabaseUnavailable,
+    FieldError,
     InvalidInput,
     NotFound,
     PayloadTooLarge,
@@ -24,6 +25,7 @@ from app.core.errors import (
     Unauthenticated,
 )
 from app.core.logging import request_id_var
+from app.db.engine import is_outage
 from app.web.openapi import PROBLEM_JSON, declare_problems
 from app.web.validation import invalid_input
 
@@ -39,8 +41,9 @@ _REQUIRED_HEADERS: Final = {
 _NAMED: Final = {error.status: error for error in (NotFound, PayloadTooLarge, InvalidInput)}
 """Their codes are this API's; HTTP's own phrases for 413 and 422 changed with RFC 9110."""
 
-_OUTAGES: Final = ("08", "53", "57P")
-"""SQLSTATE classes: no connection, no resources, server shutting down."""
+
+_UNREADABLE_BODY: Final = "There was an error parsing the body"
+"""FastAPI's words, with 400, for JSON whose bytes, depth or numbers Python's parser gives up on."""
 
 
 class _ProblemResponse(Response):
@@ -60,8 +63,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_on_http_exception)
     app.exception_handler(RequestValidationError)(_on_invalid_request)
     app.exception_handler(ResponseValidationError)(_on_invalid_answer)
-    app.exception_handler(OperationalError)(_on_database_error)
-    app.exception_handler(InterfaceError)(_on_database_error)
+    app.exception_handler(DBAPIError)(_on_database_error)
     app.exception_handler(PoolTimeoutError)(_on_exhausted_pool)
     declare_problems(app)
 
@@ -103,6 +105,8 @@ async def _on_invalid_request(request: Request, error: RequestValidationError) -
 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
+    if error.detail == _UNREADABLE_BODY:
+        return problem_response(InvalidInput([FieldError("", "json_invalid", "The body is not valid JSON")]))
     phrase = _phrase(error.status_code)
     named = _NAMED.get(error.status_code)
     code = named.code if named else re.sub(r"\W+", "_", phrase.lower())
@@ -147,8 +151,7 @@ async def _on_invalid_answer(request: Request, error: ResponseValidationError) -
 
 
 async def _on_database_error(request: Request, error: DBAPIError) -> Response:
-    sqlstate = getattr(error.orig, "pgcode", None)
-    if not (error.connection_invalidated or sqlstate is None or sqlstate.startswith(_OUTAGES)):
+    if not is_outage(error):
         raise error
     logger.warning("the database does not answer: %s", str(error.orig).strip())
     return problem_response(DatabaseUnavailable())

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     AfterValidator,
@@ -25,8 +25,14 @@ MAX_ID = 2**31 - 1
 MAX_DEPTH = 100
 """Levels of nesting in a body; pydantic refuses to serialise more than 255."""
 
+MAX_VALUES = 100_000
+"""Values in a body, at every level together: what a check of each may cost the event loop."""
+
+MAX_KEYS = 200
+"""Of a body itself; pydantic makes an error of each one that it does not know."""
+
 _MAX_FAULTS = 20
-_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER = re.compile(r"-?[0-9]+", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _Path = tuple[str | int, ...]
@@ -36,7 +42,7 @@ class Body(BaseModel):
     """A request body: no unknown fields, and nothing in it that PostgreSQL or JSON cannot hold.
 
     Refused wherever they stand, in keys too: a NUL character, an unpaired surrogate, NaN and the infinities
-    (which Python's parser accepts), and nesting deeper than MAX_DEPTH.
+    (which Python's parser accepts), nesting deeper than MAX_DEPTH, and more values than anybody needs.
     """
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
@@ -44,6 +50,8 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _is_storable(cls, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > MAX_KEYS:
+            raise PydanticCustomError("too_many_fields", "The body has too many fields")
         faults = [
             InitErrorDetails(type=fault, loc=path, input=None) for path, fault in islice(_faults(data), _MAX_FAULTS)
         ]
@@ -58,22 +66,41 @@ class Reply(BaseModel):
     model_config = ConfigDict(from_attributes=True, use_attribute_docstrings=True)
 
 
+class _Place(NamedTuple):
+    """Where a container stands; spelled out as a path only for a fault, because a deep body has many places."""
+
+    depth: int
+    parent: "_Place | None"
+    key: str | int
+
+    def path(self) -> _Path:
+        place, keys = self, []
+        while place.parent is not None:
+            keys.append(place.key)
+            place = place.parent
+        return tuple(reversed(keys))
+
+
 def _faults(data: Any) -> Iterator[tuple[_Path, PydanticCustomError]]:
     """Where `data` cannot be stored. Walks without recursion: its depth is the client's choice."""
-    pending: list[tuple[_Path, Any]] = [((), data)]
+    pending: list[tuple[_Place, Any]] = [(_Place(0, None, ""), data)]
+    left = MAX_VALUES
     while pending:
-        path, container = pending.pop()
-        if len(path) >= MAX_DEPTH:
-            yield path, PydanticCustomError("too_deep", "Nested too deeply")
+        place, container = pending.pop()
+        if place.depth >= MAX_DEPTH:
+            yield place.path(), PydanticCustomError("too_deep", "Nested too deeply")
             continue
+        if isinstance(container, (dict, list)) and (left := left - len(container)) < 0:
+            yield (), PydanticCustomError("too_many_values", "The body holds too many values")
+            return
         for key, value in _members(container):
             if isinstance(key, str) and (fault := _scalar_fault(key)):
                 # Its own name could not be put into the answer.
-                yield path, fault
+                yield place.path(), fault
             elif isinstance(value, (dict, list)):
-                pending.append(((*path, key), value))
+                pending.append((_Place(place.depth + 1, place, key), value))
             elif isinstance(value, (str, float)) and (fault := _scalar_fault(value)):
-                yield (*path, key), fault
+                yield (*place.path(), key), fault
 
 
 def _members(container: Any) -> Iterable[tuple[str | int, Any]]:
@@ -106,7 +133,7 @@ def _fits_the_column(value: Any) -> Any:
     if not _INTEGER.fullmatch(value):
         raise PydanticCustomError("int_parsing", "Input should be a valid integer")
     # The length comes first: int() refuses more than 4,300 digits.
-    if len(value) > len(str(MAX_ID)) or not 1 <= int(value) <= MAX_ID:
+    if len(value.lstrip("-0")) > len(str(MAX_ID)) or not 1 <= int(value) <= MAX_ID:
         raise NotFound
     return value
 

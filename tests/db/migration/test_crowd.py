@@ -13,10 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from app.db.engine import connect
 from app.db.migration.lock import migration_lock
-from app.db.revisions import head_revision
-from app.db.schema.report import inspect_schema
 from tests.support import postgres
 from tests.support.chain import (
     ACCOUNTS,
@@ -26,10 +23,9 @@ from tests.support.chain import (
     USERNAMES,
     execute,
     fetch,
-    revision_of,
     upgrade,
 )
-from tests.support.crowd import Crowd, at_work, dawdle, gathered, holders, wait_for_work
+from tests.support.crowd import Crowd, assert_at_head, at_work, dawdle, gathered, holders, wait_for_work
 from tests.support.pgbouncer import pgbouncer
 from tests.support.rows import fill
 
@@ -68,12 +64,6 @@ def route(request: pytest.FixtureRequest, server_url: str) -> Iterator[Route]:
 def upgrades(log: str) -> list[str]:
     """The revisions that a process ran, or began to run."""
     return re.findall(r"^Running upgrade .*-> (\w+)", log, re.MULTILINE)
-
-
-def assert_at_head(url: str) -> None:
-    assert revision_of(url) == [head_revision()]
-    with connect(url) as connection:
-        assert inspect_schema(connection).drift == ()
 
 
 @contextmanager

@@ -185,6 +185,13 @@ class TestDrift:
         assert "verify_schema.py" in schema["detail"]
         assert any("last_used_at" in line for line in schema["drift"])
 
+    async def test_what_makes_it_slow(self, mvp: httpx.AsyncClient, clone_url: str) -> None:
+        execute(clone_url, "DROP INDEX ix_users_role")
+        report = await report_of(mvp)
+        schema = report["dependencies"]["schema"]
+        assert (report["status"], schema["status"]) == ("degraded", "degraded")
+        assert schema["drift"] == [next(line for line in schema["drift"] if "ix_users_role" in line)]
+
     async def test_what_it_can(self, mvp: httpx.AsyncClient, clone_url: str) -> None:
         execute(clone_url, "CREATE INDEX added_by_hand ON users (full_name)")
         execute(clone_url, "CREATE TABLE strategies (id int, user_id int)")

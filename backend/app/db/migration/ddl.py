@@ -6,6 +6,7 @@ killed in the middle leaves the database with the parts that were committed and 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from alembic import context, op
 from sqlalchemy import text
@@ -29,15 +30,27 @@ SELECT set_config(name, reset_val, false)
 
 @contextmanager
 def autocommit() -> Iterator[None]:
-    """Run each statement in a transaction of its own; no timeout of the server ends it, the client's death does."""
+    """Run each statement in a transaction of its own; no timeout of the server ends it, the client's death does.
+
+    Behind a pooler the server's timeouts stay in force: what a session is told there, another client's may have heard.
+    """
     try:
         with op.get_context().autocommit_block():
-            op.execute(_OUTLIVE_TIMEOUTS)
+            own_session = context.is_offline_mode() or not _is_pooled()
+            if own_session:
+                op.execute(_OUTLIVE_TIMEOUTS)
             yield
-            op.execute(_AS_BEFORE)
+            if own_session:
+                op.execute(_AS_BEFORE)
     except PendingRollbackError as error:
         # Alembic commits on its way out, even of a lost connection; what lost it says more.
         raise (error.__context__ or error) from None
+
+
+def _is_pooled() -> bool:
+    """Whether PgBouncer or its like is in between: they tell libpq of a backend that they made up."""
+    driver: Any = op.get_bind().connection.driver_connection
+    return bool(op.get_bind().scalar(text("SELECT pg_backend_pid() <> :told"), {"told": driver.get_backend_pid()}))
 
 
 def commit() -> None:

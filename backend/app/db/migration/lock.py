@@ -93,8 +93,8 @@ def make_sure_of(lock: Connection) -> None:
         lock.exec_driver_sql("SELECT 1")
     except DBAPIError as error:
         raise StartupError(
-            "The migration lock was lost with its connection, so another process may be migrating: this one has "
-            "rolled back what it was at. See in the server's log who ended the connection, then start again."
+            "The migration lock was lost with its connection, so another process may be migrating: this one stopped "
+            "and has not recorded the revision it was at. The server's log says who ended the connection; start again."
         ) from error
 
 

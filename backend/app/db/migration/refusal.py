@@ -1,13 +1,13 @@
-"""How a failed migration reads: one sentence on what went wrong and what to type."""
+"""How a failed statement of the start reads: one sentence on what went wrong and what to type."""
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import StartupError
 from app.db.engine import describe
 
 
-def explain(error: DBAPIError, url: str) -> StartupError:
+def explain(error: DBAPIError, url: str | URL) -> StartupError:
     """The refusal that `error` amounts to; never holds the password of `url`."""
     where = describe(make_url(url))
     message = (str(error.orig).strip() or "the connection was lost").splitlines()[0]
@@ -16,12 +16,12 @@ def explain(error: DBAPIError, url: str) -> StartupError:
             return StartupError(message)
         case "42501":  # insufficient_privilege
             return StartupError(
-                f"The database user at {where} may not change the schema ({message}): make it the owner of the tables "
-                "and run `GRANT CREATE, USAGE ON SCHEMA public TO` it, then start again."
+                f"The database user at {where} lacks a right that the start needs ({message}): make it the "
+                "owner of the tables and run `GRANT CREATE, USAGE ON SCHEMA public TO` it, then start again."
             )
         case "25006":  # read_only_sql_transaction
             return StartupError(f"The database at {where} is read-only ({message}): use the primary server's address.")
     during = " ".join((error.statement or "").split())[:200]
     return StartupError(
-        f"A migration of {where} failed and was rolled back: {message} (during: {during}). Mend it and start again."
+        f"A statement on {where} failed and was rolled back: {message} (during: {during}). Mend it and start again."
     )

@@ -8,14 +8,18 @@ from app.db.schema.catalog import Position
 from app.db.schema.expressions import Meanings, same
 from app.db.schema.tables import Column, Constraint, Expression, Index, Table
 
-Severity = Literal["breaking", "harmless"]
+Severity = Literal["breaking", "degrading", "harmless"]
 
 _HARMLESS_ODDITIES = {"disabled trigger"}
 
 
 @dataclass(frozen=True)
 class Drift:
-    """One difference. Breaking: the code may fail on it, or a promise of the schema does not hold."""
+    """One difference.
+
+    Breaking: the code may fail on it, or a promise of the schema does not hold. Degrading: the code works, slower.
+    Harmless: something of somebody else's that is not in the way.
+    """
 
     table: str
     object: str
@@ -28,6 +32,10 @@ class Drift:
     @property
     def breaking(self) -> bool:
         return self.severity == "breaking"
+
+    @property
+    def harmless(self) -> bool:
+        return self.severity == "harmless"
 
     def __str__(self) -> str:
         place = self.table if self.object == self.table else f"{self.table}.{self.object}"
@@ -117,12 +125,13 @@ def _compare_indexes(expected: Table, found: Table, meanings: Meanings) -> Itera
     live = {index.name: index for index in found.indexes}
     for index in expected.indexes:
         other = live.pop(index.name, None)
+        severity: Severity = "breaking" if index.unique else "degrading"
         if other is None:
-            yield Drift(expected.name, index.name, "missing index", expected=str(index))
+            yield Drift(expected.name, index.name, "missing index", expected=str(index), severity=severity)
         elif not _same_index(index, other, meanings):
-            yield Drift(expected.name, index.name, "different index", str(index), str(other))
+            yield Drift(expected.name, index.name, "different index", str(index), str(other), severity)
     for extra in live.values():
-        severity: Severity = "breaking" if extra.unique else "harmless"
+        severity = "breaking" if extra.unique else "harmless"
         yield Drift(expected.name, extra.name, "extra index", found=str(extra), severity=severity)
 
 

@@ -72,8 +72,13 @@ class SchemaReport:
         return not any(drift.breaking for drift in self.drift)
 
     @property
+    def intact(self) -> bool:
+        """Nothing that the models ask for is missing or different."""
+        return all(drift.harmless for drift in self.drift)
+
+    @property
     def ok(self) -> bool:
-        return self.usable and self.revisions.current == (self.revisions.head,)
+        return self.intact and self.revisions.current == (self.revisions.head,)
 
     def as_dict(self) -> dict[str, Any]:
         """The report in JSON's types."""

@@ -48,7 +48,7 @@ def _advice(report: SchemaReport) -> str:
         )
     if revisions.pending:
         return f"The database is behind this code: run `{UPGRADE}`."
-    return "The database is at the code's revision but was changed since: mend what is marked breaking above."
+    return "The database is at the code's revision but was changed since: mend what is marked breaking or degrading above."
 
 
 def _heading(report: SchemaReport) -> Iterator[str]:
@@ -90,8 +90,8 @@ def _other_tables(report: SchemaReport) -> Iterator[str]:
     width = max((len(table.name) for table in others), default=0)
     yield from _titled("Other tables")
     for table in others:
-        breaking = any(drift.breaking for drift in report.drift if drift.table == table.name)
-        yield _check(not breaking, f"{table.name:<{width}}  {_state(table, report)}")
+        intact = all(drift.harmless for drift in report.drift if drift.table == table.name)
+        yield _check(intact, f"{table.name:<{width}}  {_state(table, report)}")
 
 
 def _state(table: TableReport, report: SchemaReport) -> str:
@@ -107,7 +107,7 @@ def _unmanaged(report: SchemaReport) -> Iterable[str]:
 
 
 def _drift(report: SchemaReport) -> Iterable[str]:
-    entries = sorted(report.drift, key=lambda drift: not drift.breaking)
+    entries = sorted(report.drift, key=lambda drift: ("breaking", "degrading", "harmless").index(drift.severity))
     return _titled("Drift", *(f"[{entry.severity}] {entry}" for entry in entries) if entries else ("none",))
 
 

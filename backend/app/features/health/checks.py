@@ -54,6 +54,8 @@ class Check(Generic[T]):
             failure = f"no answer within {CHECK_TIMEOUT:g} s"
         except SQLAlchemyError as error:
             failure = f"the database gives no answer ({type(error).__name__})"
+        except (OSError, psutil.Error) as error:
+            failure = f"the system gives no answer ({type(error).__name__})"
         return Outcome(value, failure, round((time.perf_counter() - started) * 1000, 2))
 
 
@@ -65,6 +67,7 @@ class SchemaState:
     known: bool
     """Whether the revision is one of this code's."""
     drift: list[str]
+    intact: bool
     fits: bool
     """Whether the code can work with the tables and the revision as they are."""
 
@@ -90,6 +93,7 @@ class SchemaProbe:
                     pending=pending_revisions(current) if known else [],
                     known=known,
                     drift=[str(entry) for entry in report.drift],
+                    intact=report.intact,
                     fits=report.usable and len(found) <= 1,
                 )
                 self._compared_at = time.monotonic()
@@ -103,9 +107,18 @@ def is_ready(engine: Engine) -> bool:
     return current == [head_revision()] or (len(current) == 1 and current[0] not in revisions())
 
 
-def server_version(engine: Engine) -> str:
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    version: str
+    read_only: bool
+
+
+def server_state(engine: Engine) -> ServerState:
     with engine.connect() as connection:
-        return f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
+        version, read_only = connection.execute(
+            text("SELECT current_setting('server_version'), current_setting('transaction_read_only')::bool")
+        ).one()
+        return ServerState(f"PostgreSQL {version}", read_only)
 
 
 def pool_use(engine: Engine) -> PoolUse:
@@ -119,7 +132,7 @@ def pool_use(engine: Engine) -> PoolUse:
     )
 
 
-def system(data_dir: Path) -> System:
+def read_system(data_dir: Path) -> System:
     memory = psutil.virtual_memory()
     disk = psutil.disk_usage(str(next(path for path in (data_dir, *data_dir.parents) if path.exists())))
     return System(

@@ -79,4 +79,5 @@ class HealthReport(Reply):
     uptime_seconds: float
     auth: Auth
     dependencies: dict[str, DatabaseDependency | SchemaDependency]
-    system: System
+    system: System | None
+    """Null when it could not be found out in time."""

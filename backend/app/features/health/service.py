@@ -16,10 +16,11 @@ from app.features.health.checks import (
     Outcome,
     SchemaProbe,
     SchemaState,
+    ServerState,
     is_ready,
     pool_use,
-    server_version,
-    system,
+    read_system,
+    server_state,
 )
 from app.features.health.schemas import Auth, DatabaseDependency, HealthReport, SchemaDependency, Status
 from app.identity.mvp import MvpState, mvp_state
@@ -37,9 +38,10 @@ class HealthMonitor:
         self._engine = engine
         self._settings = settings
         self._started = time.monotonic()
-        self._database = Check(lambda: server_version(engine))
+        self._database = Check(lambda: server_state(engine))
         self._schema = Check(SchemaProbe(engine))
         self._mvp = Check(self._mvp_state)
+        self._system = Check(lambda: read_system(settings.data_dir))
         self._ready = Check(lambda: is_ready(engine))
 
     async def ready(self) -> None:
@@ -51,7 +53,9 @@ class HealthMonitor:
             raise NotReady("The schema is behind this code: run `cd backend && python -m alembic upgrade head`.")
 
     async def report(self, caller: Principal) -> HealthReport:
-        database, schema, mvp = await asyncio.gather(self._database.run(), self._schema.run(), self._mvp.run())
+        database, schema, mvp, system = await asyncio.gather(
+            self._database.run(), self._schema.run(), self._mvp.run(), self._system.run()
+        )
         dependencies: dict[str, DatabaseDependency | SchemaDependency] = {
             "database": self._judge_database(database),
             "schema": _judge_schema(schema),
@@ -69,23 +73,25 @@ class HealthMonitor:
                 registration=self._settings.registration,
             ),
             dependencies=dependencies,
-            system=system(self._settings.data_dir),
+            system=system.value,
         )
 
     def _mvp_state(self) -> MvpState:
         with Session(self._engine) as session:
             return mvp_state(session)
 
-    def _judge_database(self, outcome: Outcome[str]) -> DatabaseDependency:
-        pool = pool_use(self._engine)
-        exhausted = pool.in_use >= pool.size + pool.overflow_limit
-        return DatabaseDependency(
-            status="unhealthy" if outcome.failure else "degraded" if exhausted else "healthy",
-            latency_ms=outcome.latency_ms,
-            detail=outcome.failure or ("every connection of the pool is in use" if exhausted else None),
-            engine=outcome.value,
-            pool=pool,
-        )
+    def _judge_database(self, outcome: Outcome[ServerState]) -> DatabaseDependency:
+        pool, found = pool_use(self._engine), outcome.value
+        status: Status = "healthy"
+        detail = None
+        if found is None:
+            status, detail = "unhealthy", outcome.failure
+        elif found.read_only:
+            status, detail = "degraded", "the database is read-only: nothing can be changed"
+        elif pool.in_use >= pool.size + pool.overflow_limit:
+            status, detail = "degraded", "every connection of the pool is in use"
+        engine = found.version if found else None
+        return DatabaseDependency(status=status, latency_ms=outcome.latency_ms, detail=detail, engine=engine, pool=pool)
 
 
 def _judge_schema(outcome: Outcome[SchemaState]) -> SchemaDependency:
@@ -123,6 +129,8 @@ def _verdict(found: SchemaState) -> tuple[Status, str | None]:
         )
     if not found.known:
         return "degraded", "the database was migrated by newer code, whose tables fit"
+    if not found.intact:
+        return "degraded", "an index differs from the code's: run `cd backend && python verify_schema.py`"
     return "healthy", None
 
 
