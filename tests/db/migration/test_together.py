@@ -187,7 +187,7 @@ class TestBesideTraffic:
             while not (backends := at_work(empty_url)):
                 time.sleep(0.02)
             execute(empty_url, f"SELECT pg_terminate_backend({backends[0]['pid']})")
-            with pytest.raises(StartupError, match=r"^A migration of .* failed .* ix_users_role"):
+            with pytest.raises(StartupError, match=r"^A statement on .* failed .* ix_users_role"):
                 attempt.result(10)
         assert revision_of(empty_url) == [ORDER_TEMPLATES]
         execute(empty_url, "DROP EVENT TRIGGER dawdle_1")

@@ -48,7 +48,9 @@ def _advice(report: SchemaReport) -> str:
         )
     if revisions.pending:
         return f"The database is behind this code: run `{UPGRADE}`."
-    return "The database is at the code's revision but was changed since: mend what is marked breaking or degrading above."
+    return (
+        "The database is at the code's revision but was changed since: mend what is marked breaking or degrading above."
+    )
 
 
 def _heading(report: SchemaReport) -> Iterator[str]:
