@@ -10,10 +10,11 @@ import httpx
 import pytest
 
 from tests.support import postgres
+from tests.support.identity import Service, fresh_service
 from tests.support.service import bearer, data_folder, in_process, settings_for
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"
 
@@ -88,3 +89,10 @@ async def mvp(anonymous: httpx.AsyncClient) -> httpx.AsyncClient:
     """The same client, presenting the MVP token."""
     anonymous.headers.update(bearer())
     return anonymous
+
+
+@pytest.fixture(scope="module")
+async def service(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    """Shared by a module's tests, none of which changes what the others rely on."""
+    async with fresh_service(server_url, template, tmp_path_factory.mktemp("data")) as service:
+        yield service

@@ -1,6 +1,6 @@
 """The OpenAPI document describes every operation, and what the service answers is what it describes."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from app import __version__
 from app.api import TAGS
-from tests.support.identity import Service, add_token, execute, fresh_service
+from tests.support.identity import Service, add_token, execute
 from tests.support.service import MVP_TOKEN, bearer
 
 pytestmark = pytest.mark.anyio
@@ -23,17 +23,6 @@ class Operation(NamedTuple):
     method: str
     path: str
     description: dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def service(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    async with fresh_service(server_url, template, tmp_path_factory.mktemp("data")) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

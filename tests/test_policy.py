@@ -1,6 +1,5 @@
 """Who may call what: every route's declared policy, and that each credential gets exactly what it says."""
 
-from collections.abc import AsyncIterator
 from itertools import chain, combinations
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.support.identity import (
     add_token,
     add_user,
     execute,
-    fresh_service,
     insufficient,
 )
 from tests.support.service import MVP_TOKEN, bearer
@@ -57,17 +55,6 @@ SUBSETS = [
 REQUESTS: dict[Operation, dict[str, Any]] = {("POST", "/api/tokens"): {"json": {"name": "x", "scopes": ["read"]}}}
 SUCCESS = {("POST", "/api/tokens"): 201, ("DELETE", "/api/tokens/{token_id}"): 404}
 """Where it is not 200; no row has the id that stands in every path here."""
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-async def service(server_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    async with fresh_service(server_url, template, tmp_path_factory.mktemp("data")) as service:
-        yield service
 
 
 def application(client: httpx.AsyncClient) -> FastAPI:

@@ -11,17 +11,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import make_url
 
 from app.core.errors import StartupError
 from app.db.engine import make_engine, wait_for_database
 from app.db.migration.migrate import migrate
 from app.db.revisions import UPGRADE, head_revision
 from tests.support.chain import USERNAMES, catalog, execute, fetch, revision_of, upgrade
+from tests.support.identity import statements
 from tests.support.postgres import run_outside_transaction
 from tests.support.service import clone, environment, free_port
 
@@ -64,21 +64,6 @@ def refusal(url: str, *, apply: bool = True) -> str:
         migrate(url, apply=apply)
     assert PASSWORD not in str(raised.value)
     return str(raised.value)
-
-
-@contextmanager
-def statements() -> Iterator[list[str]]:
-    """What is sent through any engine meanwhile."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 class TestAtHead:
