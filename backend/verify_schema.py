@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from app.core.errors import StartupError
 from app.core.settings import load_settings
@@ -20,11 +20,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         with database(load_settings()) as url, connect(url) as connection:
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+            connection.exec_driver_sql("SET LOCAL statement_timeout = '30s'")
             report = inspect_schema(connection)
     except StartupError as error:
         print(error, file=sys.stderr)
         return 2
-    except OperationalError as error:
+    except DBAPIError as error:
         reason = (str(error.orig).strip() or "the connection was lost").splitlines()[0]
         print(f"The database cannot be read: {reason} (see DATABASE_URL).", file=sys.stderr)
         return 2

@@ -34,12 +34,13 @@ def upgrade() -> None:
         "last_login_at TIMESTAMP",
     ):
         op.execute(f"ALTER TABLE users ADD COLUMN IF NOT EXISTS {definition}")
-    op.alter_column("users", "password_hash", server_default=None)
     commit()
     _create_user_sessions()
     _create_activity_log()
     create_index_concurrently("ix_users_role", "users", ["role"])
     create_index_concurrently("ix_users_is_active", "users", ["is_active"])
+    # Last, because replicas of the code before insert without a hash until this revision is done.
+    op.alter_column("users", "password_hash", server_default=None)
 
 
 def _create_user_sessions() -> None:
@@ -89,11 +90,11 @@ def _create_activity_log() -> None:
 
 
 def downgrade() -> None:
+    op.alter_column("users", "email", nullable=True)
+    update_in_batches("users", "email = NULL", f"email = {PLACEHOLDER_ADDRESS}")
     op.drop_table("activity_log")
     op.drop_table("user_sessions")
     op.drop_index("ix_users_is_active", table_name="users")
     op.drop_index("ix_users_role", table_name="users")
     for column in ("last_login_at", "is_active", "role", "full_name", "password_hash"):
         op.drop_column("users", column)
-    op.alter_column("users", "email", nullable=True)
-    op.execute(f"UPDATE users SET email = NULL WHERE email = {PLACEHOLDER_ADDRESS}")

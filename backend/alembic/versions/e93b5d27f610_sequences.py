@@ -19,7 +19,15 @@ TABLES = ("users", "ai_recommendations", "order_templates", "user_sessions", "ac
 CATCH_UP = """
 DO $$
 DECLARE
-    sequence text := pg_get_serial_sequence('{table}', 'id');
+    sequence text := (
+        SELECT s.oid::regclass::text
+          FROM pg_attrdef d
+          JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attname = 'id'
+          JOIN pg_depend p ON p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+          JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S' AND p.refclassid = 'pg_class'::regclass
+         WHERE d.adrelid = '{table}'::regclass
+         LIMIT 1
+    );
 BEGIN
     LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE;
     IF sequence IS NOT NULL THEN

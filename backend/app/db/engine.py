@@ -23,18 +23,18 @@ POOL_TIMEOUT = 5.0
 WAIT_FOR_DATABASE = 30.0
 """Seconds a start waits for a database that does not answer yet."""
 
-_PASSING = (
-    "starting up",
-    "shutting down",
-    "in recovery",
-    "too many clients",
-    "too many connections",
-    "connection slots",
-    "not yet accepting",
-    "no more connections allowed",  # PgBouncer's max_client_conn
-    "server_login_retry",  # PgBouncer's, while its server is away; so is the next
-    "client_login_timeout",
+_FINAL = (
+    "does not exist",
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "no password supplied",
+    "permission denied",
+    "not permitted to log in",
+    "unsupported startup parameter",
+    "no such database",  # PgBouncer's words; so is the next
+    "no such user",
 )
+"""What waiting does not mend. A server that says it in another language is waited for, and then quoted."""
 
 
 _OUTAGES = ("08", "53", "57P", "25006")
@@ -112,8 +112,7 @@ def is_refusal(error: OperationalError) -> bool:
 
     psycopg2 gives no SQLSTATE for a failed connection, so its text has to decide.
     """
-    text = str(error.orig)
-    return "FATAL" in text and not any(phrase in text for phrase in _PASSING)
+    return any(phrase in str(error.orig) for phrase in _FINAL)
 
 
 def is_outage(error: DBAPIError) -> bool:

@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 
 USERNAME = "mvp"
 TOKEN_NAME = "API_TOKEN"  # noqa: S105 - the variable's name
+LOCK_TIMEOUT = "10s"
+"""A start waits no longer for other starts, or for whoever has locked `users`."""
+
 _LOCK_KEY = 0x7462_6D76_7000
 
 
@@ -34,6 +37,7 @@ def ensure_mvp_user(session: Session, token: str | None, email: str) -> MvpState
     Raises:
         StartupError: there is no token for a user that has no password, or the token is not usable.
     """
+    session.execute(text("SELECT set_config('lock_timeout', :bound, true)"), {"bound": LOCK_TIMEOUT})
     session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
     user = _find(session, email)
     if user is not None and user.password_hash:

@@ -19,6 +19,7 @@ import psycopg2
 from psycopg2.extensions import connection
 
 from app.core.errors import StartupError
+from app.core.waiting import pause
 from app.db.embedded.account import account_for, admit
 
 VERSION = "18"
@@ -129,7 +130,7 @@ class Cluster:
                     f"PostgreSQL in {self.folder} has let nobody in for {PATIENCE} s; try again: {refusal}"
                 )
             else:
-                time.sleep(0.05)
+                pause(0.05)
 
     def _launch(self) -> str:
         """Start the server; return what pg_ctl and the log say, for the case that it did not come up."""

@@ -22,6 +22,7 @@ from weakref import WeakSet
 import psycopg2
 
 from app.core.errors import StartupError
+from app.core.waiting import pause
 from app.db.embedded.cluster import Cluster
 
 DATABASE = "trading"
@@ -142,4 +143,4 @@ def _lock(file: FileIO, mode: int, occupation: str) -> None:
                 f"Another process {occupation} and has held {file.name} for {PATIENCE} s: "
                 "end it (`lsof` on that file names it) and start again."
             )
-        time.sleep(0.02)
+        pause(0.02)

@@ -17,7 +17,8 @@ BEFORE_ANY_ID = -(2**31) - 1
 
 
 _OUTLIVE_TIMEOUTS = """
-SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '2s' ELSE '0' END, false)
+SELECT set_config(name, CASE name WHEN 'client_connection_check_interval' THEN '2s'
+                                  WHEN 'lock_timeout' THEN '30s' ELSE '0' END, false)
   FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_session_timeout',
                                   'client_connection_check_interval')
 """
@@ -31,6 +32,8 @@ SELECT set_config(name, reset_val, false)
 @contextmanager
 def autocommit() -> Iterator[None]:
     """Run each statement in a transaction of its own; no timeout of the server ends it, the client's death does.
+
+    What waits 30 s for older transactions steps back, says who they are, and is tried again with the revision.
 
     Behind a pooler the server's timeouts stay in force: what a session is told there, another client's may have heard.
     """

@@ -43,7 +43,7 @@ _IN_THE_WAY = text(
            extract(epoch FROM clock_timestamp() - xact_start)::int AS seconds
       FROM pg_stat_activity
      WHERE datname = current_database() AND pid <> pg_backend_pid()
-       AND (starts_with(application_name, :running) AND state <> 'idle'
+       AND (starts_with(application_name, :running) AND state IS DISTINCT FROM 'idle'
             OR pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND database = datid
                           AND (classid::bigint << 32) + objid::bigint = :key))
      ORDER BY starts_with(application_name, :running) LIMIT 1

@@ -37,14 +37,14 @@ def migrate(url: str, *, apply: bool, before_change: Callable[[Connection], None
             if current_revisions(connection) == [head_revision()]:
                 return
         with _one_upgrade_in_this_process, migration_lock(url) as connection:
-            if _needs_upgrade(connection, apply=apply):
+            if needs_upgrade(connection, apply=apply):
                 before_change(connection)
                 _upgrade(url, connection)
     except DBAPIError as error:
         raise explain(error, url) from error
 
 
-def _needs_upgrade(connection: Connection, *, apply: bool) -> bool:
+def needs_upgrade(connection: Connection, *, apply: bool) -> bool:
     """Decide, under the lock, whether to upgrade; refuse what a person has to decide."""
     found = current_revisions(connection)
     if found == [head_revision()]:
@@ -65,12 +65,14 @@ def _needs_upgrade(connection: Connection, *, apply: bool) -> bool:
             f"The database is at revision {state}, the code at {head_revision()}, and MIGRATE_ON_START is false: "
             f"run `{UPGRADE}`, then start again."
         )
+    _refuse_split_schemas(connection)
     return True
 
 
 def _accept_newer(connection: Connection, revision: str) -> None:
     """A revision this code does not know: newer code was here, and an older replica may go on if the tables fit."""
-    misfits = [entry for entry in inspect_schema(connection).drift if entry.breaking]
+    connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
+    misfits = [entry for entry in inspect_schema(connection).drift if entry.misfit]
     if misfits:
         raise StartupError(
             f"The database is at revision {revision}, which this code does not know, and its tables do not fit: "
@@ -93,6 +95,21 @@ def _refuse_unversioned(connection: Connection) -> None:
         )
 
 
+def _refuse_split_schemas(connection: Connection) -> None:
+    """The tables are found along the whole search path, but new ones are made in its first schema."""
+    found = connection.execute(
+        text(
+            "SELECT relnamespace::regnamespace::text AS theirs, quote_ident(current_schema()) AS ours "
+            "FROM pg_class WHERE oid = to_regclass('users')"
+        )
+    ).first()
+    if found is not None and found.theirs != found.ours:
+        raise StartupError(
+            f"The tables are in schema {found.theirs}, but new ones would be made in {found.ours}: put the first one "
+            f"first with `ALTER ROLE CURRENT_USER SET search_path = {found.theirs}`, then start again."
+        )
+
+
 _MARKS = {
     "users": "0952a611cdfb",
     "ai_recommendations": "c8e4f9b52d31",
@@ -107,8 +124,8 @@ _MARKS = {
 def _likely_revision(connection: Connection) -> str | None:
     tables = connection.execute(
         text(
-            "SELECT table_name, table_name || '.' || column_name FROM information_schema.columns "
-            "WHERE table_schema = current_schema()"
+            "SELECT c.relname, c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
         )
     )
     present = {name for row in tables for name in row}

@@ -19,6 +19,11 @@ def explain(error: DBAPIError, url: str | URL) -> StartupError:
                 f"The database user at {where} lacks a right that the start needs ({message}): make it the "
                 "owner of the tables and run `GRANT CREATE, USAGE ON SCHEMA public TO` it, then start again."
             )
+        case "55P03":  # lock_not_available
+            return StartupError(
+                f"Somebody kept a lock at {where} for longer than the start waits ({message}): end the session that "
+                "holds it (pg_stat_activity, pg_locks), then start again."
+            )
         case "25006":  # read_only_sql_transaction
             return StartupError(f"The database at {where} is read-only ({message}): use the primary server's address.")
     during = " ".join((error.statement or "").split())[:200]

@@ -10,6 +10,16 @@ from app.db.schema.tables import Column, Constraint, Expression, Index, Table
 
 Severity = Literal["breaking", "degrading", "harmless"]
 
+_MISFITS = {
+    "missing table",
+    "missing column",
+    "extra column",
+    "different type",
+    "different nullability",
+    "different numbering",
+    "different generation",
+    "missing privilege",
+}
 _HARMLESS_ODDITIES = {"disabled trigger"}
 
 
@@ -32,6 +42,11 @@ class Drift:
     @property
     def breaking(self) -> bool:
         return self.severity == "breaking"
+
+    @property
+    def misfit(self) -> bool:
+        """Code that does not know the newer revision cannot work with it; more constraints than it knows do fit."""
+        return self.breaking and self.what in _MISFITS
 
     @property
     def harmless(self) -> bool:

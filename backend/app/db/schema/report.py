@@ -72,6 +72,11 @@ class SchemaReport:
         return not any(drift.breaking for drift in self.drift)
 
     @property
+    def fits(self) -> bool:
+        """Code that does not know the revision can work with the tables."""
+        return not any(drift.misfit for drift in self.drift)
+
+    @property
     def intact(self) -> bool:
         """Nothing that the models ask for is missing or different."""
         return all(drift.harmless for drift in self.drift)

@@ -39,7 +39,7 @@ def _advice(report: SchemaReport) -> str:
     if len(revisions.current) > 1:
         return f"{VERSION_TABLE} holds several rows: find out which revision is true and delete the others."
     if not revisions.known:
-        fit = "its tables fit" if report.usable else "its tables do not fit"
+        fit = "its tables fit" if report.fits else "its tables do not fit"
         return f"This code does not know the revision, and {fit}: deploy the code that made it."
     if not revisions.current and any(table.mark != "missing" for table in report.tables):
         return (

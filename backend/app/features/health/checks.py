@@ -94,7 +94,7 @@ class SchemaProbe:
                     known=known,
                     drift=[str(entry) for entry in report.drift],
                     intact=report.intact,
-                    fits=report.usable and len(found) <= 1,
+                    fits=(report.usable if known else report.fits) and len(found) <= 1,
                 )
                 self._compared_at = time.monotonic()
             return self._last
