@@ -248,3 +248,13 @@ class TestRefused:
         assert str(refusal.value).startswith(sentence)
         assert token is None or token not in str(refusal.value)
         assert (users(clone_url), tokens(clone_url)) == before
+
+
+def test_a_start_does_not_wait_for_a_locked_table_without_end(
+    clone_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.identity.mvp.LOCK_TIMEOUT", "300ms")
+    with connect(clone_url) as other:
+        other.exec_driver_sql("LOCK TABLE users IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StartupError, match="Somebody kept a lock"), started(settings_for(clone_url, tmp_path)):
+            pass

@@ -23,9 +23,11 @@ from tests.support.chain import (
     USERNAMES,
     catalog,
     downgrade,
+    execute,
     rendered,
     revision_of,
     run_script,
+    shell,
     upgrade,
 )
 from tests.support.deployment import MANAGED, deploy
@@ -150,6 +152,14 @@ AT_USERNAMES = {
 
 def expected(table: str) -> list[str]:
     return [line.strip() for line in AT_USERNAMES[table].strip().splitlines()]
+
+
+def test_alembic_check_compares_with_the_models(clone_url: str) -> None:
+    assert shell(clone_url, "check").returncode == 0
+    execute(clone_url, "ALTER TABLE users DROP COLUMN full_name")
+    said = shell(clone_url, "check")
+    assert said.returncode > 0
+    assert "full_name" in said.stdout + said.stderr
 
 
 class TestFiles:

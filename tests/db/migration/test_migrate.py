@@ -20,7 +20,7 @@ from app.core.errors import StartupError
 from app.db.engine import make_engine, wait_for_database
 from app.db.migration.migrate import migrate
 from app.db.revisions import UPGRADE, head_revision
-from tests.support.chain import USERNAMES, catalog, execute, fetch, revision_of, upgrade
+from tests.support.chain import API_TOKENS, USERNAMES, catalog, execute, fetch, revision_of, shell, upgrade
 from tests.support.identity import statements
 from tests.support.postgres import run_outside_transaction
 from tests.support.service import clone, environment, free_port
@@ -131,6 +131,10 @@ class TestOddStates:
             NEWER,
             "CREATE TABLE invitations (id SERIAL PRIMARY KEY)",
             "ALTER TABLE users ADD COLUMN nickname TEXT, ADD COLUMN visits INTEGER NOT NULL DEFAULT 0",
+            "CREATE UNIQUE INDEX users_email_folded ON users (lower(email))",
+            "ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (role <> '')",
+            "CREATE TRIGGER touch BEFORE UPDATE ON users FOR EACH ROW "
+            "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         )
         migrate(clone_url, apply=apply)
         (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -153,6 +157,37 @@ class TestOddStates:
         said = refusal(clone_url)
         assert "revision ffffffffffff, which this code does not know, and its tables do not fit" in said
         assert column in said
+
+    def test_tables_in_another_schema_of_the_path_are_no_empty_database(self, empty_url: str) -> None:
+        upgrade(empty_url, USERNAMES)
+        execute(empty_url, "DROP TABLE alembic_version", "CREATE SCHEMA postgres")
+        assert f"alembic stamp {USERNAMES}" in refusal(empty_url)
+        execute(
+            empty_url,
+            "CREATE TABLE public.alembic_version (version_num VARCHAR(32) NOT NULL)",
+            f"INSERT INTO alembic_version VALUES ('{USERNAMES}')",
+        )
+        assert "The tables are in schema public, but new ones would be made in postgres" in refusal(empty_url)
+
+    def test_the_shell_is_told_the_same(self, clone_url: str) -> None:
+        execute(clone_url, "DELETE FROM alembic_version")
+        said = shell(clone_url, "upgrade", "head")
+        assert said.returncode > 0
+        assert f"alembic stamp {API_TOKENS}" in said.stdout + said.stderr
+        assert "Traceback" not in said.stdout + said.stderr
+
+    def test_a_sequence_that_its_column_only_uses_is_brought_past_it(self, empty_url: str) -> None:
+        """As after a restore by hand: the default is there, the ownership is not."""
+        upgrade(empty_url, USERNAMES)
+        execute(
+            empty_url,
+            "ALTER SEQUENCE users_id_seq OWNED BY NONE",
+            "INSERT INTO users (id, email, created_at, updated_at, preferences) "
+            "SELECT n, n || '@example.test', now(), now(), '{}' FROM generate_series(1, 5) AS n",
+        )
+        migrate(empty_url, apply=True)
+        (following,) = fetch(empty_url, "SELECT nextval('users_id_seq')::text AS id")
+        assert following == {"id": "6"}
 
     def test_a_read_only_server_is_named_as_such(self, empty_url: str) -> None:
         run_outside_transaction(

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from app.db.migration.lock import migration_lock
 from app.db.migration.migrate import migrate
 from app.db.revisions import head_revision
 from tests.support import postgres
-from tests.support.chain import ACCOUNTS, CHAIN, ORDER_TEMPLATES, catalog, execute, fetch, revision_of, upgrade
+from tests.support.chain import ACCOUNTS, CHAIN, ORDER_TEMPLATES, catalog, execute, fetch, revision_of, shell, upgrade
 from tests.support.service import Running, running
 
 MIGRATE = """
@@ -45,6 +45,13 @@ $$;
 CREATE EVENT TRIGGER dawdle_{number} ON ddl_command_start EXECUTE FUNCTION dawdle();
 """
 """Statements that contain `part` take `seconds` longer."""
+
+
+def wait_until(happened: Callable[[], bool], timeout: float = 20) -> None:
+    deadline = time.monotonic() + timeout
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class TestProcesses:
@@ -110,6 +117,35 @@ class TestTheLock:
         assert head_revision() in caplog.text
         with migration_lock(clone_url, timeout=0):
             pass
+
+    @pytest.mark.parametrize("command", [("upgrade", "head"), ("downgrade", "-1"), ("stamp", "head")], ids=" ".join)
+    def test_a_command_of_the_shell_waits_as_well(self, clone_url: str, command: tuple[str, str]) -> None:
+        with ThreadPoolExecutor() as background:
+            with migration_lock(clone_url):
+                waiting = background.submit(shell, clone_url, *command)
+                with pytest.raises(TimeoutError):
+                    waiting.result(timeout=3)
+                assert revision_of(clone_url) == [head_revision()]
+            done = waiting.result(timeout=30)
+        assert done.returncode == 0
+        assert "waiting for a migration by another process" in done.stderr
+
+    def test_a_relative_command_that_had_to_wait_goes_no_further_than_it_was_told(self, clone_url: str) -> None:
+        """The first of two steps succeeds, the second collides with a reader and is tried again."""
+        with ThreadPoolExecutor() as background, connect(clone_url) as reader:
+            reader.exec_driver_sql("SELECT count(*) FROM api_tokens")
+            going_back = background.submit(shell, clone_url, "downgrade", "-2")
+            wait_until(lambda: revision_of(clone_url) == [CHAIN[-2]])
+            time.sleep(1.5)
+            reader.rollback()
+            done = going_back.result(timeout=30)
+        assert done.returncode == 0
+        assert "holds api_tokens" in done.stderr
+        assert revision_of(clone_url) == [CHAIN[-3]]
+
+    def test_asking_for_the_revision_does_not(self, clone_url: str) -> None:
+        with migration_lock(clone_url):
+            assert head_revision() in shell(clone_url, "current").stdout
 
     def test_one_database_twice_in_one_process(self, empty_url: str, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
