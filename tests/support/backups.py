@@ -70,7 +70,7 @@ def deployment(server_url: str) -> Iterator[str]:
 
 def beside(url: str) -> list[str]:
     """What restoring has made beside the database at `url`, and left."""
-    stem = name_of(url)[:30]
+    stem = name_of(url)[:20]
     return sorted(name for name in databases(url) if name.startswith(stem) and name != name_of(url))
 
 

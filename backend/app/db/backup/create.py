@@ -14,7 +14,7 @@ from app.db.backup.contents import read_contents, read_sequences
 from app.db.backup.folder import Backup, BackupFolder, Manifest, Origin
 from app.db.backup.tools import find_tools, read_server, refuse_pooler
 from app.db.engine import connect, describe
-from app.db.migration.lock import OUTLIVE_TIMEOUTS
+from app.db.migration.lock import OUTLIVE_TIMEOUTS, make_sure_of
 from app.db.revisions import current_revisions
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,8 @@ def back_up_before_migration(settings: Settings, url: str, lock: Connection) -> 
     """Back the database up where BACKUP_BEFORE_MIGRATION asks for it; `lock` is what holds the migration lock.
 
     Raises:
-        StartupError: the backup failed.
-        sqlalchemy.exc.DBAPIError: the lock was lost meanwhile.
+        StartupError: the backup failed, or the lock was lost meanwhile.
+        sqlalchemy.exc.DBAPIError: `users` is locked by somebody for too long.
     """
     policy = settings.backup_before_migration
     if policy == "never" or (policy == "auto" and not _holds_users(url)):
@@ -42,7 +42,7 @@ def back_up_before_migration(settings: Settings, url: str, lock: Connection) -> 
         ) from error
     log.info("backed the database up to %s", backup.path)
     _prune(settings)
-    lock.exec_driver_sql("SELECT 1")
+    make_sure_of(lock)
 
 
 def make_backup(settings: Settings, url: str, made_by: Origin) -> Backup:
@@ -72,6 +72,7 @@ def failure(what: str, error: DBAPIError, url: str) -> StartupError:
 def _holds_users(url: str) -> bool:
     """Ask on a connection of its own: the migration lock's would keep `users` locked against the migration."""
     with connect(url) as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
         if connection.scalar(text("SELECT to_regclass('users') IS NULL")):
             return False
         return bool(connection.scalar(text("SELECT EXISTS (SELECT FROM users)")))

@@ -4,6 +4,7 @@ Each is kept by an advisory lock of the session that made it. One that nobody ke
 was killed, and is dropped the next time.
 """
 
+import hashlib
 import logging
 import re
 import secrets
@@ -76,8 +77,15 @@ def quoted(server: Connection, name: str) -> str:
 
 
 def suffixed(name: str, suffix: str) -> str:
-    """`name` with the ASCII text `suffix`, cut so that PostgreSQL takes it whole."""
-    return name.encode()[: NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
+    """`name` with the ASCII text `suffix`, cut so that PostgreSQL takes it whole.
+
+    A name that is cut keeps a hash of all of it: another that begins alike must not come out the same.
+    """
+    whole = name.encode()
+    if len(whole) + len(suffix) <= NAME_BYTES:
+        return name + suffix
+    ending = f"_{hashlib.sha256(whole).hexdigest()[:8]}{suffix}"
+    return whole[: NAME_BYTES - len(ending)].decode(errors="ignore") + ending
 
 
 def _first_that_admits(stack: ExitStack, url: str) -> Connection:
