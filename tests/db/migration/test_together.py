@@ -175,22 +175,22 @@ def at_once(*urls: str) -> None:
 
 @pytest.mark.slow
 class TestBesideTraffic:
-    def test_readers_hardly_notice_a_migration_that_waits_for_another_reader(
+    def test_readers_and_writers_hardly_notice_a_migration_that_waits_for_a_reader(
         self, empty_url: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         upgrade(empty_url, ACCOUNTS)
         done = threading.Event()
-        with ThreadPoolExecutor(2) as threads:
+        with ThreadPoolExecutor(3) as threads:
             reading = threading.Event()
             reader = threads.submit(read_for, 2, empty_url, reading)
             assert reading.wait(10)
-            probes = threads.submit(slowest_read, empty_url, done)
+            probes = [threads.submit(slowest_of, each, empty_url, done) for each in (READ, WRITE)]
             try:
                 migrate(empty_url, apply=True)
             finally:
                 done.set()
             reader.result(10)
-            assert probes.result(10) < 0.8
+            assert max(probe.result(10) for probe in probes) < 0.8
         assert "a revision could not have its lock, trying again" in caplog.text
         assert "holds users for" in caplog.text
         assert revision_of(empty_url) == [head_revision()]
@@ -238,13 +238,20 @@ def read_for(seconds: float, url: str, reading: threading.Event) -> None:
         time.sleep(seconds)
 
 
-def slowest_read(url: str, done: threading.Event) -> float:
-    """How long the slowest of many reads took, in seconds."""
+READ = "SELECT count(*) FROM users"
+WRITE = (
+    "INSERT INTO users (email, created_at, updated_at, preferences, password_hash) "
+    "VALUES (gen_random_uuid() || '@example.test', now(), now(), '{}', 'x')"
+)
+
+
+def slowest_of(statement: str, url: str, done: threading.Event) -> float:
+    """How long the slowest of many took, in seconds."""
     slowest = 0.0
     with connect(url) as connection:
         while not done.wait(0.02):
             began = time.monotonic()
-            connection.exec_driver_sql("SELECT count(*) FROM users")
+            connection.exec_driver_sql(statement)
             connection.commit()
             slowest = max(slowest, time.monotonic() - began)
     return slowest
