@@ -25,6 +25,10 @@ ORDER_TEMPLATES = "ad76030fa92e"
 ACCOUNTS = "037b216f2ed1"
 USERNAMES = "50b91afc8456"
 API_TOKENS = "7c1f0a9de482"
+SEQUENCES = "e93b5d27f610"
+NAMES = "b41d6f0c92e7"
+SESSIONS = "74e7f4b7c3a3"
+ACTIVITY = "b6790272e292"
 
 CHAIN = [script.revision for script in reversed([*ScriptDirectory(str(VERSIONS.parent)).walk_revisions()])]
 """Every revision, oldest first, as Alembic reads them."""
@@ -124,7 +128,7 @@ def catalog(url: str) -> dict[str, list[str]]:
 
 
 def rows(url: str) -> dict[str, list[Row]]:
-    """Every row of each of these tables by id, each value as PostgreSQL writes it."""
+    """Every row of each of these tables by its key, each value as PostgreSQL writes it."""
     return {table: rows_of(url, table) for table in catalog(url)}
 
 
@@ -135,7 +139,13 @@ def rows_of(url: str, table: str) -> list[Row]:
         "AND NOT attisdropped ORDER BY attnum",
     )
     as_text = ", ".join(f'"{column["attname"]}"::text' for column in columns)
-    return fetch(url, f"SELECT {as_text} FROM {table} AS t ORDER BY t.id")
+    key = fetch(
+        url,
+        "SELECT attname FROM pg_constraint JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey) "
+        f"WHERE conrelid = '{table}'::regclass AND contype = 'p'",
+    )
+    order = ", ".join(f't."{column["attname"]}"' for column in key) or "t.id"
+    return fetch(url, f"SELECT {as_text} FROM {table} AS t ORDER BY {order}")
 
 
 def dump(url: str) -> bytes:

@@ -143,15 +143,15 @@ INSERT INTO users (id, email, alpaca_account_id, created_at, updated_at, prefere
      '{BCRYPT}', 'Renée Łukasz 山田', 'owner', true, '2026-01-05 10:11:12.131415', 'founder'),
     (2, 'Ana@desk.test', NULL, '2025-11-05 08:00', '2025-11-05 08:00', '{{}}', '{BCRYPT}', 'Ana', 'beta_tester', true,
      NULL, 'trader'),
-    (3, 'ana@desk.test', NULL, '2025-11-06 08:00', '2025-11-06 08:00', '{{"a": 1, "a": 2}}', '{BCRYPT}', NULL,
-     'personal_only', true, NULL, 'trader'),
+    (3, 'ben@desk.test', NULL, '2025-11-06 08:00', '2025-11-06 08:00', '{{"a": 1, "a": 2}}', '{BCRYPT}', NULL,
+     'personal_only', true, NULL, 'scalper'),
     (4, 'empty@desk.test', '', '2025-11-07 08:00', '2025-11-07 08:00', '{{}}', '', '', 'personal_only', true, NULL, ''),
     (5, 'open@desk.test', NULL, '2025-11-08 08:00', '2025-11-08 08:00', '{{"a":[]}}', NULL, NULL, 'personal_only', true,
      NULL, NULL),
     (6, 'gone@desk.test', NULL, '2025-11-09 08:00', '2025-11-09 08:00', 'null', '{BCRYPT}', NULL, 'beta_tester', false,
-     '1970-01-01', 'Trader'),
+     '1970-01-01', 'Hedger'),
     (40, 'auditor@desk.test', NULL, '2025-11-10 08:00', '2025-11-10 08:00', '[]', NULL, NULL, 'auditor', true, NULL,
-     NULL);
+     '');
 
 INSERT INTO ai_recommendations (id, user_id, symbol, recommendation_type, confidence_score, analysis_data,
                                 suggested_entry_price, reasoning, status, executed_at, execution_price,
@@ -178,6 +178,12 @@ INSERT INTO activity_log (id, user_id, action_type, resource_type, resource_id, 
 ALTER SEQUENCE order_templates_id_seq RESTART WITH 500;
 SELECT setval('activity_log_id_seq', 40);
 """
+
+DUPLICATES = """
+UPDATE users SET email = 'ana@desk.test', username = 'trader' WHERE id = 3;
+UPDATE users SET username = 'Trader' WHERE id = 6;
+"""
+"""What the code of those years allowed."""
 
 STAMP = """
 CREATE TABLE alembic_version (

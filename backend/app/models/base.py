@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
-from sqlalchemy import Dialect, MetaData, func, text
+from sqlalchemy import ColumnElement, Dialect, MetaData, Text, func, text
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 from sqlalchemy.types import JSON, TypeDecorator
@@ -43,6 +43,15 @@ class Base(DeclarativeBase):
 
 database_now = func.timezone("utc", func.now())
 """The start of the transaction by the database's clock, as TIMESTAMP in UTC."""
+
+
+def folded(name: Any) -> ColumnElement[str]:
+    """What names are compared by: NFKC and full case folding, by a function that the schema brings along.
+
+    NULL for NULL and for an empty name. Byte by byte: no order of the system's C library is in the indexes.
+    """
+    return func.folded(name, type_=Text).collate("C")
+
 
 IndexedId = Annotated[int, mapped_column(primary_key=True, index=True)]
 """The first tables indexed their primary key a second time; those indexes are part of existing deployments."""

@@ -11,13 +11,17 @@ from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, String, Text,
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.models.base import NOW_DEFAULT, Base, CreatedAt, IndexedId, UpdatedAt, database_now
+from app.models.base import NOW_DEFAULT, Base, CreatedAt, IndexedId, UpdatedAt, database_now, folded
 
 
 class User(Base):
     """A person or the MVP user. Who may see a row: its user, and whoever has the permission `admin`."""
 
     __tablename__ = "users"
+    __table_args__ = (
+        Index("ix_users_email_folded", folded(text("email")), unique=True),
+        Index("ix_users_username_folded", folded(text("username")), unique=True),
+    )
 
     id: Mapped[IndexedId]
     email: Mapped[str] = mapped_column(String(255), unique=True, index=True)
@@ -84,9 +88,13 @@ class OrderTemplate(Base):
 
 
 class UserSession(Base):
-    """A sign-in and the pair of tokens it lives by. Who may see a row: its user, and `admin`."""
+    """A sign-in and the pair of tokens it lives by, until `expires_at` or the end of its idle time at the latest.
+
+    Who may see a row: its user, and `admin`.
+    """
 
     __tablename__ = "user_sessions"
+    __table_args__ = (Index("ix_user_sessions_user_id_id", "user_id", "id", postgresql_where=text("ended_at IS NULL")),)
 
     id: Mapped[IndexedId]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
@@ -97,17 +105,39 @@ class UserSession(Base):
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[CreatedAt]
+    ended_at: Mapped[datetime | None]
+    end_reason: Mapped[str | None] = mapped_column(String(30))
 
     user: Mapped[User] = relationship(lazy="raise")
 
 
+class RefreshTokenExchange(Base):
+    """A refresh token that was exchanged a moment ago, and what for. Nobody sees a row."""
+
+    __tablename__ = "refresh_token_exchanges"
+
+    jti: Mapped[str] = mapped_column(String(100), primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("user_sessions.id", ondelete="CASCADE"), index=True)
+    successor_jti: Mapped[str] = mapped_column(String(100))
+    exchanged_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+
+
 class ActivityLog(Base):
-    """What happened to an account and who did it. Who may see a row: the user it tells of, and `admin`."""
+    """What happened to an account and who did it, kept when the account is deleted.
+
+    `user_id` is the account the row tells of, without a foreign key, NULL where there is no such account;
+    `user_email` and `actor_email` are the addresses at that time. Who may see a row: the user it tells of, and `admin`.
+    """
 
     __tablename__ = "activity_log"
+    __table_args__ = (
+        Index("ix_activity_log_timestamp_id", "timestamp", "id"),
+        Index("ix_activity_log_user_id_timestamp_id", "user_id", "timestamp", "id"),
+        Index("ix_activity_log_action_type_timestamp_id", "action_type", "timestamp", "id"),
+    )
 
     id: Mapped[IndexedId]
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[int | None] = mapped_column(index=True)
     action_type: Mapped[str] = mapped_column(String(50), index=True)
     resource_type: Mapped[str | None] = mapped_column(String(50), index=True)
     resource_id: Mapped[int | None]
@@ -115,8 +145,11 @@ class ActivityLog(Base):
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(500))
     timestamp: Mapped[datetime] = mapped_column(index=True, default=database_now)
-
-    user: Mapped[User] = relationship(lazy="raise")
+    user_email: Mapped[str | None] = mapped_column(String(255))
+    actor_id: Mapped[int | None]
+    actor_email: Mapped[str | None] = mapped_column(String(255))
+    actor_kind: Mapped[str | None] = mapped_column(String(20))
+    request_id: Mapped[str | None] = mapped_column(String(64))
 
 
 class ApiToken(Base):
@@ -150,3 +183,75 @@ class ApiToken(Base):
     from_configuration: Mapped[bool] = mapped_column(server_default=text("false"))
 
     user: Mapped[User] = relationship(lazy="raise")
+
+
+class MvpClaim(Base):
+    """That the MVP user was claimed, for good: one row at most, which outlives the user. Nobody sees it.
+
+    `token_hash` is that of the token it was claimed with, so that the loser of a race learns what happened.
+    """
+
+    __tablename__ = "mvp_claim"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="one_row"),
+        CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), unique=True)
+    token_hash: Mapped[bytes | None]
+    claimed_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+
+
+class Invitation(Base):
+    """A way in for one person; the secret itself has no column. Who may see a row: `admin`."""
+
+    __tablename__ = "invitations"
+    __table_args__ = (CheckConstraint("octet_length(secret_hash) = 32", name="secret_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    secret_hash: Mapped[bytes] = mapped_column(unique=True)
+    role: Mapped[str] = mapped_column(String(50))
+    email: Mapped[str | None] = mapped_column(String(255))
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    used_by: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    revoked_at: Mapped[datetime | None]
+
+
+class PasswordReset(Base):
+    """Leave to set a user's password once; the secret itself has no column. Nobody sees a row."""
+
+    __tablename__ = "password_resets"
+    __table_args__ = (CheckConstraint("octet_length(secret_hash) = 32", name="secret_hash"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    secret_hash: Mapped[bytes] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class KnownAddress(Base):
+    """A network from which a user has signed in. Nobody sees a row."""
+
+    __tablename__ = "known_addresses"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    network: Mapped[str] = mapped_column(String(45), primary_key=True)
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+
+
+class ThrottledKey(Base):
+    """How often somebody failed of late, by a hash of what the failures share. Nobody sees a row."""
+
+    __tablename__ = "throttled_keys"
+    __table_args__ = (CheckConstraint("octet_length(key) = 32", name="key"),)
+
+    key: Mapped[bytes] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    last_failed_at: Mapped[datetime] = mapped_column(index=True)
+    blocked_until: Mapped[datetime]

@@ -14,6 +14,7 @@ from app.db.engine import connect
 from tests.support import postgres
 from tests.support.chain import (
     ACCOUNTS,
+    ACTIVITY,
     API_TOKENS,
     CHAIN,
     INITIAL,
@@ -62,12 +63,16 @@ POPULATION = {
     """,
     USERNAMES: """
         INSERT INTO users (email, created_at, updated_at, preferences, username) VALUES
-            ('named@desk.test', '2025-11-04', '2025-11-04', '{}', 'same'),
-            ('named.too@desk.test', '2025-11-04', '2025-11-04', '{}', 'same')
+            ('named@desk.test', '2025-11-04', '2025-11-04', '{}', ''),
+            ('named.too@desk.test', '2025-11-04', '2025-11-04', '{}', '')
     """,
     API_TOKENS: """
         INSERT INTO api_tokens (user_id, name, prefix, secret_hash, scopes)
             VALUES (1, 'ci', 'tb_0123456', sha256('a'), '{read,write}')
+    """,
+    ACTIVITY: """
+        INSERT INTO activity_log (user_id, action_type, details, timestamp, user_email) VALUES
+            (NULL, 'login_refused', '{}', '2026-11-24', NULL), (77, 'login', '{}', '2026-11-24', 'gone@desk.test')
     """,
 }
 """Rows for the tables that each revision made or widened."""

@@ -129,9 +129,9 @@ class TestOddStates:
         execute(
             clone_url,
             NEWER,
-            "CREATE TABLE invitations (id SERIAL PRIMARY KEY)",
+            "CREATE TABLE watches (id SERIAL PRIMARY KEY)",
             "ALTER TABLE users ADD COLUMN nickname TEXT, ADD COLUMN visits INTEGER NOT NULL DEFAULT 0",
-            "CREATE UNIQUE INDEX users_email_folded ON users (lower(email))",
+            "CREATE UNIQUE INDEX users_email_lower ON users (lower(email))",
             "ALTER TABLE users ADD CONSTRAINT users_role_check CHECK (role <> '')",
             "CREATE TRIGGER touch BEFORE UPDATE ON users FOR EACH ROW "
             "EXECUTE FUNCTION suppress_redundant_updates_trigger()",

@@ -17,6 +17,9 @@ FILLED = {
 }
 """Columns whose NULL a revision gives a value."""
 
+SET_ASIDE = {"activity_log": "activity_log_without_user"}
+"""Where rows wait that the tables of earlier revisions cannot hold."""
+
 COMMITTING = [
     path.stem.partition("_")[0] for path in VERSIONS.glob("*.py") if "app.db.migration.ddl" in path.read_text()
 ]
@@ -63,6 +66,8 @@ def test_rows_written_since_go_back_or_keep_everything_as_it_is(revision: str, p
     before = rows(empty_url)
     if goes_back(empty_url, previous):
         after = rows(empty_url)
+        for table, aside in SET_ASIDE.items():
+            after |= {table: after[table] + after.pop(aside)} if aside in after else {}
         assert {table: len(after[table]) for table in after} == {table: len(before[table]) for table in after}
     else:
         assert revision_of(empty_url) == [revision]
@@ -81,16 +86,21 @@ def test_revision_that_commits_on_its_way_can_be_run_again(revision: str, previo
 def changes(before: Tables, after: Tables, filled: AbstractSet[str] = frozenset()) -> Iterator[str]:
     """What differs in the columns that both have, and rows that are gone; `filled` may have lost their NULLs."""
     for table in before.keys() & after.keys():
-        there = {row["id"]: row for row in after[table]}
+        there = {key_of(row): row for row in after[table]}
         for row in before[table]:
-            other = there.get(row["id"])
+            other = there.get(key_of(row))
             if other is None:
-                yield f"{table} {row['id']} is gone"
+                yield f"{table} {key_of(row)} is gone"
                 continue
             for column in row.keys() & other.keys():
                 expected = row[column] is None and f"{table}.{column}" in filled
                 if row[column] != other[column] and not expected:
-                    yield f"{table} {row['id']} {column}: {row[column]!r} became {other[column]!r}"
+                    yield f"{table} {key_of(row)} {column}: {row[column]!r} became {other[column]!r}"
+
+
+def key_of(row: Row) -> object:
+    """Tables without an `id` hold what a change makes another row."""
+    return row.get("id") or tuple(row.values())
 
 
 def shared(before: Tables, after: Tables) -> Tables:

@@ -53,6 +53,7 @@ def test_what_other_models_make_agrees_with_them(clone_url: str) -> None:
     Index("by_user", func.lower(columns.user), columns.timestamp.desc(), unique=True)
     Index("by_price", columns.price.desc().nulls_last(), postgresql_where=columns.kind.in_(["limit", "market"]))
     Index("by_pattern", columns.user, postgresql_ops={"user": "text_pattern_ops"}, postgresql_include=["price"])
+    Index("by_kind", func.lower(columns.user).collate("POSIX").desc(), columns.kind)
     Index("by_extra", columns.extra, postgresql_using="gin")
     key = ForeignKey("Order.id", ondelete="SET NULL", onupdate="CASCADE", deferrable=True)
     Table("Line", metadata, Column("order_id", key, primary_key=True), Column("n", Integer, primary_key=True))

@@ -102,8 +102,8 @@ def test_role_is_told_which_rights_it_lacks(clone_url: str) -> None:
         report = inspect_schema(connection)
 
     assert [(drift.table, drift.object, drift.expected) for drift in report.drift if drift.breaking] == [
-        ("users", "username", "UPDATE"),
         ("activity_log", "activity_log", "DELETE"),
+        ("users", "username", "UPDATE"),
         ("api_tokens", "api_tokens_id_seq", "USAGE"),
         ("alembic_version", "alembic_version", "SELECT"),
     ]
@@ -176,7 +176,7 @@ def test_report_shows_each_difference_where_a_person_looks_for_it(clone_url: str
         "[OK]   users.password_hash exists\n"
         "[FAIL] users.password_hash is nullable\n"
     ) in shown
-    assert "[FAIL] activity_log        9 columns, 1 difference, see below\n" in shown
+    assert "[FAIL] activity_log             14 columns, 1 difference, see below\n" in shown
     assert "  [breaking] users.username: missing column, expected VARCHAR(255) NULL\n" in shown
     assert "  [harmless] users.nickname: extra column, found TEXT NULL\n" in shown
     assert "  current  7c1f0a9de482\n" in shown

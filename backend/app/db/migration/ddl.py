@@ -4,16 +4,25 @@ Each of these commits; a revision that uses them must tolerate being run again f
 killed in the middle leaves the database with the parts that were committed and the revision before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from alembic import context, op
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import PendingRollbackError
+
+from app.core.errors import StartupError
 
 BEFORE_ANY_ID = -(2**31) - 1
 """Ids are 32 bits wide; those that a person gave may be 0 or negative."""
+
+
+class Refusal(StartupError):
+    """What a revision finds that a person has to decide about; says what, and what to type.
+
+    Its function `precondition(connection)`, if it has one, raises this before any pending revision changes anything.
+    """
 
 
 _OUTLIVE_TIMEOUTS = """
@@ -62,12 +71,17 @@ def commit() -> None:
         pass
 
 
-def create_index_concurrently(name: str, table: str, columns: list[str], *, unique: bool = False) -> None:
+def create_index_concurrently(
+    name: str, table: str, columns: Sequence[str | TextClause], *, unique: bool = False, where: str | None = None
+) -> None:
     """Build an index while the table is read and written; what an interrupted attempt left is dropped first."""
+    options: dict[str, Any] = {"unique": unique, "postgresql_concurrently": True, "if_not_exists": True}
+    if where is not None:
+        options["postgresql_where"] = text(where)
     with autocommit():
         if not context.is_offline_mode() and _is_invalid(name):
             op.drop_index(name, table_name=table, postgresql_concurrently=True)
-        op.create_index(name, table, columns, unique=unique, postgresql_concurrently=True, if_not_exists=True)
+        op.create_index(name, table, columns, **options)
 
 
 def drop_index_concurrently(name: str, table: str) -> None:

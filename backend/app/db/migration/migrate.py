@@ -25,8 +25,9 @@ _one_upgrade_in_this_process = threading.Lock()
 def migrate(url: str, *, apply: bool, before_change: Callable[[Connection], None] = lambda _: None) -> None:
     """Bring the database at `url` to the code's revision; at head this is one SELECT.
 
-    With `apply=False` nothing is changed, and a database that is behind is refused. Before anything is changed,
-    `before_change` is called with the connection that holds the migration lock; what it raises ends the migration.
+    With `apply=False` nothing is changed, and a database that is behind is refused. Before anything is changed, the
+    pending revisions' preconditions are asked, and then `before_change` is called with the connection that holds the
+    migration lock; what it raises ends the migration.
 
     Raises:
         StartupError: the database is in a state that a person has to decide about, or the migration failed; says
@@ -38,8 +39,7 @@ def migrate(url: str, *, apply: bool, before_change: Callable[[Connection], None
                 return
         with _one_upgrade_in_this_process, migration_lock(url) as connection:
             if needs_upgrade(connection, apply=apply):
-                before_change(connection)
-                _upgrade(url, connection)
+                _upgrade(url, connection, before_change)
     except DBAPIError as error:
         raise explain(error, url) from error
 
@@ -117,6 +117,11 @@ _MARKS = {
     "users.role": "037b216f2ed1",
     "users.username": "50b91afc8456",
     "api_tokens": "7c1f0a9de482",
+    "ix_users_username_folded": "b41d6f0c92e7",
+    "user_sessions.ended_at": "74e7f4b7c3a3",
+    "activity_log.request_id": "b6790272e292",
+    "mvp_claim": "6b87f3b9445b",
+    "throttled_keys": "ce36ee4acc80",
 }
 """What each revision was the first to make, oldest first."""
 
@@ -125,20 +130,25 @@ def _likely_revision(connection: Connection) -> str | None:
     tables = connection.execute(
         text(
             "SELECT c.relname, c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
-            "WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"
+            "WHERE pg_table_is_visible(c.oid) AND c.relkind IN ('r', 'p', 'i') AND a.attnum > 0 AND NOT a.attisdropped"
         )
     )
     present = {name for row in tables for name in row}
     return next((revision for mark, revision in reversed(_MARKS.items()) if mark in present), None)
 
 
-def _upgrade(url: str, lock: Connection) -> None:
+def _upgrade(url: str, lock: Connection, before_change: Callable[[Connection], None]) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    from app.db.migration.preconditions import check_preconditions
 
     config = Config(ALEMBIC_INI)
     config.attributes["url"] = url
     config.attributes["lock"] = lock
+    check_preconditions(lock, ScriptDirectory.from_config(config), "head")
+    before_change(lock)
     log.info("migrating the database to revision %s", head_revision())
     command.upgrade(config, "head")
     log.info("the database is at revision %s", head_revision())

@@ -16,9 +16,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.core.waiting import pause
 from app.db.engine import connect, make_engine, wait_for_database
-from app.db.migration.autogenerate import process_directives, render_item
+from app.db.migration.autogenerate import is_told_alike, process_directives, render_item
 from app.db.migration.lock import OUTLIVE_TIMEOUTS, RUNNING, make_sure_of, migration_lock
 from app.db.migration.migrate import needs_upgrade
+from app.db.migration.preconditions import check_preconditions
 from app.db.migration.refusal import explain
 from app.models.database import User
 
@@ -84,8 +85,8 @@ def run_revisions(url: str, lock: Connection | None = None) -> None:
     try:
         wait_for_database(engine)
         with nullcontext(lock) if lock or _only_reads() else migration_lock(url) as held:
-            if held is not None and _asked() is command.upgrade:
-                needs_upgrade(held, apply=True)
+            if held is not None and _asked() is command.upgrade and needs_upgrade(held, apply=True):
+                check_preconditions(held, context.script, _option("revision"))
             event.listen(engine, "begin", partial(_begin, held))
             _run_until_done(engine, url, held)
     except DBAPIError as error:
@@ -96,7 +97,11 @@ def run_revisions(url: str, lock: Connection | None = None) -> None:
 
 def _asked() -> object:
     """The function of `alembic.command` that runs; None where no shell gave it."""
-    return getattr(context.config.cmd_opts, "cmd", (None,))[0]
+    return (_option("cmd") or (None,))[0]
+
+
+def _option(name: str) -> Any:
+    return getattr(context.config.cmd_opts, name, None)
 
 
 def _only_reads() -> bool:
@@ -146,6 +151,7 @@ def _configure(connection: Connection, lock: Connection | None, plan: _Plan | No
         compare_type=True,
         compare_server_default=True,
         include_name=_is_managed,
+        include_object=is_told_alike,
         render_item=render_item,
         process_revision_directives=None if _asked() is command.check else process_directives,
         on_version_apply=before_a_revision_is_recorded,

@@ -19,7 +19,7 @@ from sqlalchemy import Index as ModelIndex
 from sqlalchemy import Table as ModelTable
 from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql import ClauseElement, operators
-from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.elements import BinaryExpression, UnaryExpression
 
 from app.db.schema.tables import Column, Constraint, Expression, Index, Key, Table, spoken_type
 
@@ -95,6 +95,9 @@ def _key(table: str, key: Any, operator_classes: dict[str, str]) -> Key:
     while isinstance(key, UnaryExpression) and key.modifier in _ORDERS:
         orders.insert(0, _ORDERS[key.modifier])
         key = key.element
+    if isinstance(key, BinaryExpression) and key.operator is operators.collate:
+        options.insert(0, f"COLLATE {key.right.collation}")
+        key = key.left
     order = " ".join(filter(None, orders))
     options.append(_AS_BY_DEFAULT.get(order, order))
     by = key.name if isinstance(key, ModelColumn) else Expression(table, _sql(key))

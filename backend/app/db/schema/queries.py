@@ -74,7 +74,11 @@ INDEXES = text(
                SELECT jsonb_agg(jsonb_build_object(
                           'column', a.attname, 'expression', pg_get_indexdef(i.indexrelid, k + 1, false),
                           'options', concat_ws(' ',
-                              CASE WHEN a.attcollation <> i.indcollation[k] THEN 'COLLATE ' || l.collname END,
+                              CASE WHEN a.attcollation <> i.indcollation[k]
+                                     OR a.attnum IS NULL
+                                    AND strpos(pg_get_indexdef(i.indexrelid),
+                                               pg_get_indexdef(i.indexrelid, k + 1, false) || ' COLLATE ') > 0
+                                   THEN 'COLLATE ' || l.collname END,
                               CASE WHEN NOT o.opcdefault THEN o.opcname END,
                               CASE i.indoption[k] WHEN 1 THEN 'DESC NULLS LAST' WHEN 2 THEN 'NULLS FIRST'
                                                   WHEN 3 THEN 'DESC' END)
@@ -101,7 +105,10 @@ INDEXES = text(
      ORDER BY i.indrelid, c.relname
     """
 )
-"""Those behind a constraint are told by the constraint. `indnullsnotdistinct` exists since PostgreSQL 15."""
+"""Those behind a constraint are told by the constraint. `indnullsnotdistinct` exists since PostgreSQL 15.
+
+Of an expression the definition alone says whether the collation is another than the expression's own.
+"""
 
 CONSTRAINTS = text(
     """
