@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
 from sqlalchemy import create_engine
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from app.core.errors import (
@@ -151,7 +151,7 @@ class Broken(Exception):
         self.pgcode = pgcode
 
 
-@pytest.mark.parametrize("sqlstate", [None, "08006", "57P01", "57P03", "53300"])
+@pytest.mark.parametrize("sqlstate", [None, "08006", "40P01", "57P01", "57P03", "53300"])
 @pytest.mark.parametrize("kind", [OperationalError, InterfaceError])
 async def test_a_database_that_is_away(
     app: FastAPI,
@@ -186,9 +186,14 @@ async def test_an_invalidated_connection_is_an_outage_whatever_its_code(
     assert_is_problem(await client.get("/raise"), 503, "database_unavailable")
 
 
-async def test_a_deadlock_is_no_outage(app: FastAPI, client: httpx.AsyncClient) -> None:
-    raising(app, OperationalError("SELECT 1", {}, Broken("40P01")))
+async def test_a_statement_that_was_cancelled_is_no_outage(app: FastAPI, client: httpx.AsyncClient) -> None:
+    raising(app, OperationalError("SELECT 1", {}, Broken("57014")))
     assert_is_problem(await client.get("/raise"), 500, "internal_error")
+
+
+async def test_what_a_row_refers_to_was_deleted_meanwhile(app: FastAPI, client: httpx.AsyncClient) -> None:
+    raising(app, IntegrityError("INSERT", {}, Broken("23503")))
+    assert_is_problem(await client.get("/raise"), 409, "conflict")
 
 
 async def test_an_exhausted_pool(app: FastAPI, client: httpx.AsyncClient) -> None:

@@ -6,8 +6,10 @@ AppError                      status, code, title; rendered as problem+json by w
 │   └── InvalidToken          401, the credential is not, or no longer, good
 ├── PermissionDenied          403, the credential is good and does not reach this far
 ├── NotFound                  404, missing or somebody else's
+├── Conflict                  409, contradicts the present state; features name theirs
 ├── PayloadTooLarge           413
 ├── InvalidInput              422, with one entry for each field at fault
+├── TooManyAttempts           429, and when to try again
 └── ServiceUnavailable        503, try again
     └── DatabaseUnavailable
 StartupError                  the process cannot start; its text says what is wrong and what to do
@@ -23,6 +25,8 @@ class AppError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal server error"
+    keeps_writes: bool = False
+    """Whether what was written before the refusal is committed all the same: a trace of it, a revocation."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -62,7 +66,7 @@ class InvalidToken(Unauthenticated):
     challenge = 'Bearer realm="api", error="invalid_token"'
 
     def __init__(self) -> None:
-        super().__init__("The access token is malformed, unknown, expired or revoked.")
+        super().__init__("The token is malformed, unknown, expired or revoked.")
 
 
 class PermissionDenied(AppError):
@@ -87,6 +91,10 @@ class NotFound(AppError):
         super().__init__(detail)
 
 
+class Conflict(AppError):
+    status, code, title = 409, "conflict", "Conflict"
+
+
 class PayloadTooLarge(AppError):
     status, code, title = 413, "payload_too_large", "Payload too large"
 
@@ -109,6 +117,20 @@ class InvalidInput(AppError):
     @property
     def members(self) -> dict[str, Any]:
         return {"errors": [error._asdict() for error in self.errors]}
+
+
+class TooManyAttempts(AppError):
+    status, code, title = 429, "too_many_attempts", "Too many attempts"
+    keeps_writes = True
+
+    def __init__(self, retry_after: int) -> None:
+        """`retry_after` is in seconds."""
+        super().__init__(f"Too many attempts; try again in {retry_after} seconds.")
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
 
 
 class ServiceUnavailable(AppError):

@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     access_token_minutes: int = Field(15, ge=1, le=24 * 60)
     refresh_token_days: int = Field(30, ge=1, le=365)
     session_idle_days: int = Field(14, ge=1, le=365)
+    activity_retention_days: int | None = Field(None, ge=1, le=36_500)
     migrate_on_start: bool = True
     backup_before_migration: Literal["auto", "always", "never"] = "auto"
     cors_origins: CommaSeparated = []

@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 
 PROBLEM_JSON: Final = "application/problem+json"
 
+TOKEN_URL: Final = "/api/auth/token"  # noqa: S105 - an address
+
 _SCHEMAS: Final = "#/components/schemas/"
 _FASTAPI_SCHEMAS: Final = ("HTTPValidationError", "ValidationError")
 _DESCRIPTIONS: Final = {
@@ -26,8 +28,8 @@ _DESCRIPTIONS: Final = {
 _CHALLENGE: Final = {
     "WWW-Authenticate": {"description": "What to present (RFC 6750).", "schema": {"type": "string"}},
 }
-_DELAY: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
-_HEADERS: Final[dict[int, dict[str, Any]]] = {401: _CHALLENGE, 403: _CHALLENGE, 429: _DELAY, 503: _DELAY}
+DELAY: Final = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}}
+_HEADERS: Final[dict[int, dict[str, Any]]] = {401: _CHALLENGE, 403: _CHALLENGE, 429: DELAY, 503: DELAY}
 
 
 class FieldProblem(BaseModel):
@@ -81,7 +83,9 @@ def declare_problems(app: FastAPI) -> None:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "Problem" not in schemas:
             schemas |= _problem_schemas()
-            for responses in _responses(document):
+            _offer_password_flow(document)
+            for operation in _operations(document):
+                responses = operation["responses"]
                 if "application/json" in responses.get("422", {}).get("content", {}):
                     responses["422"] = _response(422)
             for name in _FASTAPI_SCHEMAS:
@@ -98,6 +102,22 @@ def _problem_schemas() -> dict[str, Any]:
     return schemas
 
 
-def _responses(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _offer_password_flow(document: dict[str, Any]) -> None:
+    """Let *Authorize* sign in with a password, wherever a bearer token is wanted."""
+    schemes = document["components"].get("securitySchemes", {})
+    if TOKEN_URL not in document["paths"] or not schemes:
+        return
+    flow = {"tokenUrl": TOKEN_URL, "refreshUrl": TOKEN_URL, "scopes": {}}
+    schemes["password"] = {
+        "type": "oauth2",
+        "description": "Sign in with an e-mail address or a username, and the password.",
+        "flows": {"password": flow},
+    }
+    for operation in _operations(document):
+        if "security" in operation:
+            operation["security"] = [*operation["security"], {"password": []}]
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for operations in document["paths"].values():
-        yield from (operation["responses"] for operation in operations.values() if "responses" in operation)
+        yield from (operation for operation in operations.values() if "responses" in operation)

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from app.core.errors import (
     AppError,
+    Conflict,
     DatabaseUnavailable,
     FieldError,
     InvalidInput,
@@ -41,6 +42,8 @@ _REQUIRED_HEADERS: Final = {
 _NAMED: Final = {error.status: error for error in (NotFound, PayloadTooLarge, InvalidInput)}
 """Their codes are this API's; HTTP's own phrases for 413 and 422 changed with RFC 9110."""
 
+
+_FOREIGN_KEY_VIOLATION: Final = "23503"
 
 _UNREADABLE_BODY: Final = "There was an error parsing the body"
 """FastAPI's words, with 400, for JSON whose bytes, depth or numbers Python's parser gives up on."""
@@ -151,6 +154,9 @@ async def _on_invalid_answer(request: Request, error: ResponseValidationError) -
 
 
 async def _on_database_error(request: Request, error: DBAPIError) -> Response:
+    if getattr(error.orig, "pgcode", None) == _FOREIGN_KEY_VIOLATION:
+        # No request names a row that was not looked up, or is not its caller's own: it was there a moment ago.
+        return problem_response(Conflict("Something that this refers to was deleted meanwhile."))
     if not is_outage(error):
         raise error
     logger.warning("the database does not answer: %s", str(error.orig).strip())
