@@ -15,6 +15,7 @@ from app.db.engine import is_outage
 from app.identity.permissions import CredentialKind
 from app.identity.principal import Principal
 from app.identity.resolve import resolve
+from app.identity.sessions import Sessions
 from app.identity.tokens import hash_token
 
 OUTAGE_DEADLINE = 0.7
@@ -36,8 +37,9 @@ class Authenticator:
     read the health report while the database is out of reach.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, sessions: Sessions) -> None:
         self._engine = engine
+        self._sessions = sessions
         self._last_known: _LastKnown | None = None
         self._outage_limiter = CapacityLimiter(_OUTAGE_THREADS)
 
@@ -73,7 +75,7 @@ class Authenticator:
     def resolve(self, token: str, *, note_use: bool = True) -> Principal:
         try:
             with Session(self._engine) as session, session.begin():
-                principal = resolve(session, token, note_use=note_use)
+                principal = resolve(session, self._sessions, token, note_use=note_use)
         except InvalidToken:
             if self._is_last_known(token):
                 self._last_known = None
