@@ -1,0 +1,53 @@
+"""The activity log, read and pruned; `app.identity.activity` writes it."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine, Select, delete, select
+
+from app.identity.activity import Action
+from app.models.base import database_now
+from app.models.database import ActivityLog
+
+NEWEST_FIRST = (ActivityLog.timestamp, ActivityLog.id)
+"""The key to page by. The order of the ids is not that of time: the first rows came from another backend."""
+
+
+def activity(
+    *,
+    user_id: int | None = None,
+    action: Action | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Select[ActivityLog]:
+    """The rows that tell of this account and action, from `since` on and before `until`, as far as these are given."""
+    rows = select(ActivityLog)
+    if user_id is not None:
+        rows = rows.where(ActivityLog.user_id == user_id)
+    if action is not None:
+        rows = rows.where(ActivityLog.action_type == action)
+    if since is not None:
+        rows = rows.where(ActivityLog.timestamp >= since)
+    if until is not None:
+        rows = rows.where(ActivityLog.timestamp < until)
+    return rows
+
+
+def prune(engine: Engine, older_than: timedelta, batch: int = 1000) -> int:
+    """Delete what is older, the oldest first, at most `batch` rows in each transaction; how many rows that were.
+
+    Several of these at once share the work, and nobody who writes to the log waits.
+    """
+    oldest = (
+        select(ActivityLog.id)
+        .where(ActivityLog.timestamp < database_now - older_than)
+        .order_by(*NEWEST_FIRST)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+    )
+    deleted = 0
+    while True:
+        with engine.begin() as connection:
+            count = connection.execute(delete(ActivityLog).where(ActivityLog.id.in_(oldest))).rowcount
+        deleted += count
+        if count < batch:
+            return deleted

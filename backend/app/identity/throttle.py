@@ -1,0 +1,230 @@
+"""How often somebody may fail to sign in, counted in the database, so that replicas share the count.
+
+An attempt is counted before its password is verified: however many come at once, no more get through than the
+allowance says. An attempt that is refused counts nowhere, so that insisting prolongs nothing, and whoever is shut
+out by an address cannot shut out an account. Follows NIST SP 800-63B, *Rate limiting (throttling)*: waits that grow
+from 30 seconds on, about 100 guesses a day at one account, and networks from which a user has signed in before.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from ipaddress import ip_address, ip_network
+
+from sqlalchemy import (
+    Delete,
+    Integer,
+    Update,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.dml import ReturningInsert
+
+from app.core.errors import TooManyAttempts
+from app.models.database import KnownAddress, ThrottledKey
+
+
+class Kind(StrEnum):
+    """What attempts are counted by."""
+
+    USER = "user"
+    """The account, wherever they come from."""
+    NAME = "name"
+    """The name that was typed, where no account has it: the answers must not tell."""
+    NETWORK = "network"
+    """Where they come from, whatever account they are at."""
+    USER_AT_NETWORK = "user at network"
+    """The account and a network it has signed in from, in the place of both."""
+
+
+FREE_ATTEMPTS = {Kind.USER: 5, Kind.NAME: 5, Kind.USER_AT_NETWORK: 5, Kind.NETWORK: 20}
+"""Attempts that may fail without a wait.
+
+The first three are alike, or a sixth attempt would tell who has an account, and who has signed in from here.
+"""
+
+DELAYS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 240, 480, 900))
+"""The wait after the last free attempt, after the next one that fails, and so on; the last one for all others."""
+
+FORGOTTEN_AFTER = timedelta(hours=24)
+"""Without an attempt that counted."""
+
+UNSEEN_AFTER = timedelta(days=365)
+"""How long a network is known after the last sign-in from there."""
+
+UNKNOWN_NETWORK = "unknown"
+
+_DELAYS_BY_FAILURES = {-1: timedelta(0)} | dict(enumerate(DELAYS))
+"""After the last free attempt, and before it."""
+
+# Of this moment, not of the transaction's start: it is read while the row is locked, and whoever waited for the lock
+# started before the rows of those who held it were written.
+_now = func.timezone("utc", func.clock_timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What an attempt did to one key."""
+
+    key: bytes
+    kind: Kind
+    blocked_until: datetime
+    """The wait this attempt caused; past, where it caused none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt that was admitted; each of its keys counts it as a failure until it is known to be none."""
+
+    counted: tuple[Counted, ...]
+    """In the order in which rows are locked everywhere, so that attempts never wait for each other in a circle."""
+
+
+def begin_attempt(session: Session, account: str, address: str | None, user_id: int | None) -> Attempt:
+    """Admit an attempt to sign in and count it, in one statement; commit before the password is verified.
+
+    Args:
+        session: The transaction.
+        account: The name as it was typed.
+        address: The client's, as `app.web.client` tells it.
+        user_id: The account with that name, if there is one.
+
+    Raises:
+        TooManyAttempts: one of its keys has to wait; the attempt was counted on none.
+    """
+    kinds = _keys(session, account, network_of(address), user_id)
+    with session.begin_nested() as savepoint:
+        blocked_until = {row.key: row.blocked_until for row in session.execute(_count(kinds))}
+        if refused := len(blocked_until) < len(kinds):
+            savepoint.rollback()
+    if refused:
+        raise TooManyAttempts(_seconds_to_wait(session, kinds))
+    return Attempt(tuple(Counted(key, kinds[key], blocked_until[key]) for key in sorted(kinds)))
+
+
+def succeeded(session: Session, attempt: Attempt) -> None:
+    """Forget the failures of the account; the network's stay, less this attempt.
+
+    Otherwise whoever has an account of his own could wash his address clean with it.
+    """
+    for counted in attempt.counted:
+        session.execute(_refund(counted) if counted.kind is Kind.NETWORK else _forget(counted))
+
+
+def withdraw(session: Session, attempt: Attempt) -> None:
+    """Undo the count of an attempt whose password was never verified, because the service was too busy."""
+    for counted in attempt.counted:
+        session.execute(_refund(counted))
+
+
+def remember_address(session: Session, user_id: int, address: str | None) -> None:
+    """From now on attempts at this account from there are counted apart from everybody else's."""
+    seen = insert(KnownAddress).values(user_id=user_id, network=network_of(address), last_seen_at=_now)
+    session.execute(
+        seen.on_conflict_do_update(
+            index_elements=[KnownAddress.user_id, KnownAddress.network],
+            set_={"last_seen_at": seen.excluded.last_seen_at},
+        )
+    )
+
+
+def forget_addresses(session: Session, user_id: int) -> None:
+    session.execute(delete(KnownAddress).where(KnownAddress.user_id == user_id))
+
+
+def network_of(address: str | None) -> str:
+    """What one client can be told by: an IPv4 address, or the first 64 bits of an IPv6 address, being free in the rest.
+
+    Clients without an address share one name.
+    """
+    if address is None:
+        return UNKNOWN_NETWORK
+    ip = ip_address(address)
+    return str(ip_network((ip, 64 if ip.version == 6 else 32), strict=False))
+
+
+def prune_throttle(session: Session, batch: int) -> int:
+    """Delete what no longer counts, at most `batch` rows of each table; how many rows that were."""
+    old_keys = select(ThrottledKey.key).where(ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER)
+    old_networks = select(KnownAddress.user_id, KnownAddress.network).where(
+        KnownAddress.last_seen_at < _now - UNSEEN_AFTER
+    )
+    own_columns = tuple_(KnownAddress.user_id, KnownAddress.network)
+    statements = (
+        delete(ThrottledKey).where(ThrottledKey.key.in_(old_keys.limit(batch).with_for_update(skip_locked=True))),
+        delete(KnownAddress).where(own_columns.in_(old_networks.limit(batch).with_for_update(skip_locked=True))),
+    )
+    return sum(len(session.execute(statement.returning(literal(1))).all()) for statement in statements)
+
+
+def _keys(session: Session, account: str, network: str, user_id: int | None) -> dict[bytes, Kind]:
+    if user_id is None:
+        return dict([_key(Kind.NAME, _folded(account)), _key(Kind.NETWORK, network)])
+    seen = select(KnownAddress.user_id).where(KnownAddress.user_id == user_id, KnownAddress.network == network)
+    if session.scalar(seen) is not None:
+        return dict([_key(Kind.USER_AT_NETWORK, f"{user_id} {network}")])
+    return dict([_key(Kind.USER, str(user_id)), _key(Kind.NETWORK, network)])
+
+
+def _key(kind: Kind, value: str) -> tuple[bytes, Kind]:
+    return sha256(f"{kind}\0{value}".encode(errors="surrogatepass")).digest(), kind
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+
+
+def _count(kinds: Mapping[bytes, Kind]) -> ReturningInsert[bytes, datetime]:
+    """The upsert that answers with a row for each key that has not to wait, and counts the attempt on it.
+
+    One that has to wait is left as it is, but locked.
+    """
+    first = {"failures": 1, "last_failed_at": _now, "blocked_until": _now}
+    is_forgotten = ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER
+    failures = case((is_forgotten, 1), else_=ThrottledKey.failures + 1)
+    free = case({key: FREE_ATTEMPTS[kind] for key, kind in kinds.items()}, value=ThrottledKey.key)
+    delay = case(_DELAYS_BY_FAILURES, value=func.greatest(failures - free, -1), else_=DELAYS[-1])
+    return (
+        insert(ThrottledKey)
+        .values([{"key": key, **first} for key in sorted(kinds)])
+        .on_conflict_do_update(
+            index_elements=[ThrottledKey.key],
+            set_={"failures": failures, "last_failed_at": _now, "blocked_until": _now + delay},
+            where=ThrottledKey.blocked_until <= _now,
+        )
+        .returning(ThrottledKey.key, ThrottledKey.blocked_until)
+    )
+
+
+def _seconds_to_wait(session: Session, keys: Iterable[bytes]) -> int:
+    """At least 1, also where the wait is over by now."""
+    left = func.extract("epoch", func.max(ThrottledKey.blocked_until) - _now)
+    seconds = func.greatest(func.ceil(left), 1, type_=Integer)
+    return int(session.scalars(select(seconds).where(ThrottledKey.key.in_(keys))).one())
+
+
+def _forget(counted: Counted) -> Delete:
+    return delete(ThrottledKey).where(ThrottledKey.key == counted.key)
+
+
+def _refund(counted: Counted) -> Update:
+    """One failure less; no wait is left that this attempt caused, be it as the last one or by adding to others."""
+    left = ThrottledKey.failures - 1
+    is_undue = or_(left < FREE_ATTEMPTS[counted.kind], ThrottledKey.blocked_until == counted.blocked_until)
+    return (
+        update(ThrottledKey)
+        .where(ThrottledKey.key == counted.key, ThrottledKey.failures > 0)
+        .values(failures=left, blocked_until=case((is_undue, _now), else_=ThrottledKey.blocked_until))
+        .execution_options(synchronize_session=False)
+    )

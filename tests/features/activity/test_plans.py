@@ -1,0 +1,92 @@
+"""A page costs what its rows cost, however long the log is and whatever is asked for."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event, text
+from sqlalchemy.orm import Session
+
+from app.db.engine import connect
+from app.features.activity import service
+from app.identity.activity import Action
+from app.web.paging import PageParams, Place, encode_cursor, paginate
+from tests.support import postgres
+
+ROWS = 20_000
+FIRST = datetime(2025, 1, 1, tzinfo=UTC)
+MIDDLE = FIRST + timedelta(minutes=ROWS // 2)
+
+# A row each minute: half of them tell of user 1, twenty of user 2, and some five hundred of each of the others.
+# They lie in no order, or going back in time and passing most rows by would be the cheaper way at times.
+FILL = """
+    INSERT INTO activity_log (user_id, action_type, details, timestamp)
+    SELECT CASE WHEN n % 2 = 0 THEN 1 WHEN n % 1000 = 1 THEN 2 ELSE 3 + n % 19 END,
+           CASE WHEN n % 40 = 0 THEN 'claimed' WHEN n % 3 = 0 THEN 'sign_in_failed' ELSE 'signed_in' END,
+           '{}', CAST(:first AS timestamp) + n * interval '1 minute'
+    FROM generate_series(1, :rows) AS n ORDER BY md5(CAST(n AS text))
+"""
+ENOUGH = 400
+"""Rows that may be looked at for a page of 50; they are more where two filters meet, as no index knows both."""
+
+
+@pytest.fixture(scope="module")
+def connection(server_url: str, template: str) -> Iterator[Connection]:
+    with postgres.database(server_url, like=template) as url, connect(url) as connection:
+        connection.execute(text(FILL), {"first": FIRST.replace(tzinfo=None), "rows": ROWS})
+        connection.execute(text("ANALYZE activity_log"))
+        connection.commit()
+        yield connection
+
+
+def plan(connection: Connection, filters: dict[str, Any], page: PageParams) -> list[dict[str, Any]]:
+    """The nodes of the plan that PostgreSQL has for this page, with what they did."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    with Session(connection) as session:
+        paginate(session, service.activity(**filters), service.NEWEST_FIRST, page)
+    event.remove(connection, "before_cursor_execute", note)
+    statement, parameters = sent[-1]
+    (found,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
+    return list(nodes(found["Plan"]))
+
+
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", []):
+        yield from nodes(child)
+
+
+@pytest.mark.parametrize("deep", [False, True], ids=["first page", "deep page"])
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {},
+        {"user_id": 1},
+        {"user_id": 2},
+        {"user_id": 10},
+        {"user_id": 4_000},
+        {"action": Action.SIGNED_IN},
+        {"action": Action.CLAIMED},
+        {"action": Action.TOKEN_REVOKED},
+        {"since": FIRST},
+        {"until": MIDDLE},
+        {"since": MIDDLE, "until": MIDDLE + timedelta(hours=1)},
+        {"user_id": 1, "since": FIRST, "until": MIDDLE},
+        {"user_id": 10, "since": MIDDLE},
+        {"action": Action.SIGN_IN_FAILED, "since": FIRST, "until": MIDDLE},
+        {"user_id": 1, "action": Action.SIGNED_IN},
+        {"user_id": 1, "action": Action.SIGN_IN_FAILED, "since": FIRST, "until": MIDDLE},
+    ],
+    ids=lambda filters: " ".join(f"{name}={str(value)[:10]}" for name, value in filters.items()) or "none",
+)
+def test_no_more_is_read_than_a_page_needs(connection: Connection, filters: dict[str, Any], deep: bool) -> None:
+    place = Place("activity_log", ((MIDDLE - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), 10_000))
+    found = plan(connection, filters, PageParams(50, encode_cursor(place) if deep else None))
+    assert "Seq Scan" not in {node["Node Type"] for node in found}
+    assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in found) < ENOUGH
