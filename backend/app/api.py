@@ -2,17 +2,26 @@
 
 from fastapi import FastAPI
 
+from app.features.activity.routes import router as activity
+from app.features.auth.routes import router as auth
 from app.features.health.routes import router as health
+from app.features.invitations.routes import router as invitations
+from app.features.sessions.routes import router as sessions
 from app.features.tokens.routes import router as tokens
 from app.features.users.routes import router as users
 
 TAGS = [
     {"name": "health", "description": "Whether the service can do its work."},
-    {"name": "users", "description": "Accounts."},
+    {"name": "auth", "description": "Signing in and out, registering, claiming."},
+    {"name": "users", "description": "Accounts: one's own, and for owners everybody's."},
+    {"name": "sessions", "description": "Where one is signed in."},
     {"name": "tokens", "description": "API tokens for scripts and services."},
+    {"name": "invitations", "description": "Ways in for new people, for owners to hand out."},
+    {"name": "activity", "description": "What happened to an account, and who did it."},
 ]
 
 
 def include_routers(app: FastAPI) -> None:
-    for router in (health, users, tokens):
+    # The activity of /api/users/me comes before /api/users/{user_id}.
+    for router in (health, auth, activity, users, sessions, tokens, invitations):
         app.include_router(router)

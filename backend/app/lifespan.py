@@ -1,11 +1,13 @@
-"""From a process to a service, and back down: database, migrations, engine, MVP user.
+"""From a process to a service, and back down: database, migrations, engine, MVP user, keys.
 
 Each step waits a bounded time, and off the event loop: uvicorn heeds no signal before start-up has returned.
 """
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from typing import NamedTuple
 
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
@@ -23,8 +25,13 @@ from app.db.migration.refusal import explain
 from app.features.health.service import HealthMonitor
 from app.identity.authenticator import Authenticator
 from app.identity.mvp import MvpState, ensure_mvp_user
+from app.identity.passwords import HashingLane
+from app.identity.sessions import Sessions
 from app.identity.tokens import mint
 from app.process import exit_from_lifespan, refuse_taken_port, stop_with_supervisor, stoppable_start
+from app.web.session import Transactions
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -36,18 +43,26 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         refuse_taken_port()
         async with AsyncExitStack() as stack:
             with stoppable_start():
-                service = contextmanager_in_threadpool(started(settings))
-                engine, authenticator = await stack.enter_async_context(service)
-            app.state.engine = engine
-            app.state.authenticator = authenticator
-            app.state.health = HealthMonitor(engine, settings)
+                service = await stack.enter_async_context(contextmanager_in_threadpool(started(settings)))
+            app.state.engine = service.engine
+            app.state.sessions = service.sessions
+            app.state.authenticator = service.authenticator
+            app.state.transactions = Transactions(service.engine)
+            app.state.lane = HashingLane()
+            app.state.health = HealthMonitor(service.engine, settings)
             yield
     except StartupError as error:
         await exit_from_lifespan(error)
 
 
+class Service(NamedTuple):
+    engine: Engine
+    sessions: Sessions
+    authenticator: Authenticator
+
+
 @contextmanager
-def started(settings: Settings) -> Iterator[tuple[Engine, Authenticator]]:
+def started(settings: Settings) -> Iterator[Service]:
     """A database at the code's revision, with its MVP user, behind an engine for requests.
 
     Raises:
@@ -59,24 +74,36 @@ def started(settings: Settings) -> Iterator[tuple[Engine, Authenticator]]:
             wait_for_database(engine)
             backup = partial(back_up_before_migration, settings, url)
             migrate(url, apply=settings.migrate_on_start, before_change=backup)
-            token = configured_token(settings)
-            mvp, authenticator = _open_to_the_founder(engine, token, settings.mvp_email)
+            token = _open_to_the_founder(engine, settings)
+            sessions = Sessions.of(settings, jwt_secret(settings))
+            authenticator = Authenticator(engine, sessions)
+            with _explained(engine):
+                authenticator.remember(token)
             if not settings.production:
-                print_banner(settings, token if mvp is MvpState.OPEN else None)
-            yield engine, authenticator
+                print_banner(settings, token)
+            yield Service(engine, sessions, authenticator)
         finally:
             engine.dispose()
 
 
-def _open_to_the_founder(engine: Engine, token: str | None, email: str) -> tuple[MvpState, Authenticator]:
+def _open_to_the_founder(engine: Engine, settings: Settings) -> str | None:
+    """The token of the MVP user, if it was not claimed yet."""
+    token = partial(configured_token, settings)
+    with _explained(engine), Session(engine) as session, session.begin():
+        state = ensure_mvp_user(session, token, settings.mvp_email)
+    if state is MvpState.OPEN:
+        return token()
+    if settings.api_token is not None:
+        log.warning("API_TOKEN makes nobody the MVP user any more: it was claimed; sign in with its password")
+    return None
+
+
+@contextmanager
+def _explained(engine: Engine) -> Iterator[None]:
     try:
-        with Session(engine) as session, session.begin():
-            mvp = ensure_mvp_user(session, token, email)
-        authenticator = Authenticator(engine)
-        authenticator.remember(token)
+        yield
     except DBAPIError as error:
         raise explain(error, engine.url) from error
-    return mvp, authenticator
 
 
 def configured_token(settings: Settings) -> str | None:
@@ -86,3 +113,10 @@ def configured_token(settings: Settings) -> str | None:
     if settings.production:
         return None
     return settings.data.secret("api_token", lambda: mint().plain)
+
+
+def jwt_secret(settings: Settings) -> str:
+    """JWT_SECRET, or in development the one kept in DATA_DIR."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret.get_secret_value()
+    return settings.data.secret("jwt_secret")

@@ -1,6 +1,5 @@
 """The MVP user and its token, from start to start."""
 
-import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +24,7 @@ ADDRESS = "mvp@localhost"
 
 def ensure(url: str, token: str | None = MVP_TOKEN, email: str = ADDRESS) -> MvpState:
     with connect(url) as connection, Session(connection) as session, session.begin():
-        return ensure_mvp_user(session, token, email)
+        return ensure_mvp_user(session, lambda: token, email)
 
 
 def users(url: str) -> list[RowMapping]:
@@ -68,7 +67,7 @@ class TestFirstStart:
             with Session(engine) as session, session.begin():
                 session.connection()
                 barrier.wait(10)
-                return ensure_mvp_user(session, MVP_TOKEN if same_token else f"{OTHER_TOKEN}-{number}", ADDRESS)
+                return ensure_mvp_user(session, lambda: MVP_TOKEN if same_token else f"{OTHER_TOKEN}-{number}", ADDRESS)
 
         with ThreadPoolExecutor(replicas) as pool:
             states = list(pool.map(start, range(replicas)))
@@ -102,13 +101,6 @@ class TestAnExistingUser:
         assert (user["id"], user["email"], user["role"]) == (user_id, "Founder@example.test", "owner")
         assert [token["user_id"] for token in tokens(clone_url)] == [user_id]
 
-    def test_of_several_spellings_the_one_without_a_password_does(self, clone_url: str) -> None:
-        add_user(clone_url, "FOUNDER@example.test")
-        set_user(clone_url, "password_hash = '$2b$12$x'")
-        free = add_user(clone_url, "founder@example.test")
-        assert ensure(clone_url, email="FOUNDER@example.test") is MvpState.OPEN
-        assert [token["user_id"] for token in tokens(clone_url)] == [free]
-
     def test_it_stays_the_same_when_its_address_changes(self, clone_url: str) -> None:
         ensure(clone_url)
         set_user(clone_url, "email = 'me@example.test', role = 'member', full_name = 'Me'")
@@ -123,15 +115,12 @@ class TestAnExistingUser:
         assert ensure(clone_url) is MvpState.OPEN
         assert (len(users(clone_url)), len(tokens(clone_url))) == (1, 1)
 
-    def test_one_with_a_password_is_claimed(self, clone_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    def test_one_with_a_password_is_claimed(self, clone_url: str) -> None:
         add_user(clone_url, ADDRESS)
         set_user(clone_url, "password_hash = '$2b$12$x'")
         before = users(clone_url)
-        with caplog.at_level(logging.WARNING):
-            assert ensure(clone_url) is MvpState.CLAIMED
+        assert ensure(clone_url) is MvpState.CLAIMED
         assert (users(clone_url), tokens(clone_url)) == (before, [])
-        assert "API_TOKEN is not used" in caplog.text
-        assert MVP_TOKEN not in caplog.text
 
 
 class TestClaimed:
@@ -162,9 +151,21 @@ class TestClaimed:
         assert [token["alive"] for token in tokens(claimed_url, "NOT from_configuration")] == [True]
 
     @pytest.mark.anyio
-    async def test_the_token_is_refused_over_http(self, claimed_url: str, tmp_path: Path) -> None:
+    async def test_the_token_is_refused_over_http(
+        self, claimed_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         async with in_process(settings_for(claimed_url, tmp_path)) as client:
             assert (await client.get("/api/users/me", headers=bearer())).status_code == 401
+        assert "API_TOKEN makes nobody the MVP user any more" in caplog.text
+        assert MVP_TOKEN not in caplog.text
+
+    @pytest.mark.anyio
+    async def test_no_token_is_made_up_where_nobody_needs_it(
+        self, claimed_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with in_process(settings_for(claimed_url, tmp_path / "data", api_token=None)):
+            assert not (tmp_path / "data" / "api_token").exists()
+        assert "API_TOKEN" not in caplog.text
 
 
 @pytest.mark.anyio

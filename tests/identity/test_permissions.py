@@ -6,8 +6,9 @@ import pytest
 
 from app.identity.permissions import SCOPES, CredentialKind, Permission, permissions
 
-OWN_DATA = {"read", "write", "issue"}
+OWN_DATA = {"read", "write", "issue", "claim", "logout"}
 EVERYTHING = OWN_DATA | {"admin"}
+SCOPED = {"read", "write", "admin"}
 ROLES = {
     "owner": EVERYTHING,
     "member": OWN_DATA,
@@ -18,7 +19,7 @@ ROLES = {
     "admin": OWN_DATA,
     "": OWN_DATA,
 }
-KINDS = {"mvp_token": EVERYTHING, "session": EVERYTHING, "api_token": {"read", "write", "admin"}}
+KINDS = {"mvp_token": EVERYTHING - {"logout"}, "session": EVERYTHING - {"claim"}, "api_token": SCOPED}
 
 
 def subsets(members: set[str]) -> list[tuple[str, ...]]:
@@ -29,7 +30,7 @@ def subsets(members: set[str]) -> list[tuple[str, ...]]:
 def test_the_tables_here_are_complete() -> None:
     assert set(Permission) == EVERYTHING
     assert set(CredentialKind) == KINDS.keys()
-    assert set(SCOPES) == EVERYTHING - {"issue"}
+    assert set(SCOPES) == SCOPED
 
 
 @pytest.mark.parametrize("role", ROLES)

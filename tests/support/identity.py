@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+from fastapi import FastAPI
 from sqlalchemy import Engine, RowMapping, event, text
 from sqlalchemy.pool import Pool
 
 from app.db.engine import connect
+from app.identity.activity import Origin
+from app.identity.sessions import TokenPair
 from app.identity.tokens import mint
+from app.models.database import User
+from app.web.session import transaction
 from tests.support import postgres
 from tests.support.service import in_process, settings_for
 
@@ -83,6 +88,27 @@ def add_token(
         revoked_at=now if revoked else None,
     )
     return minted.plain
+
+
+def application(client: httpx.AsyncClient) -> FastAPI:
+    """What an in-process client talks to."""
+    transport = client._transport  # noqa: SLF001
+    assert isinstance(transport, httpx.ASGITransport)
+    assert isinstance(transport.app, FastAPI)
+    return transport.app
+
+
+def open_session(client: httpx.AsyncClient, user_id: int) -> TokenPair:
+    """A session as a sign-in would open it, for users who have no password."""
+    state = application(client).state
+    with transaction(state.engine) as session:
+        pair: TokenPair = state.sessions.open(session, session.get_one(User, user_id), Origin())
+    return pair
+
+
+def add_session(client: httpx.AsyncClient, user_id: int) -> str:
+    """The access token of such a session."""
+    return open_session(client, user_id).access_token
 
 
 @contextmanager

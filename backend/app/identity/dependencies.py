@@ -1,16 +1,21 @@
 """The signature is the access policy: `caller: Annotated[Principal, require(Permission.WRITE)]`."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from app.core.errors import BadRequest, InvalidToken, PermissionDenied, Unauthenticated
 from app.core.settings import B64TOKEN
+from app.identity.activity import Action, Origin, record
 from app.identity.authenticator import Authenticator
+from app.identity.mvp import refuse_second_claim
+from app.identity.passwords import HashingLane
 from app.identity.permissions import Permission
 from app.identity.principal import Principal
+from app.identity.sessions import Sessions
+from app.web.session import Transactions
 
 MAXIMUM_TOKEN_LENGTH = 4096
 
@@ -18,30 +23,54 @@ MAXIMUM_TOKEN_LENGTH = 4096
 class BearerRequirement(SecurityBase):
     """A dependency that is its own security scheme: one level for FastAPI to solve, documented in OpenAPI."""
 
-    model = HTTPBearer(description="The value of API_TOKEN, or an API token (`tb_…`).")
+    model = HTTPBearer(
+        description="The value of API_TOKEN, an API token (`tb_…`), or the access token of a session.",
+    )
     scheme_name = "bearer"
 
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
 
     async def __call__(self, request: Request) -> Principal:
-        authenticator: Authenticator = request.app.state.authenticator
-        return self.admit(request, await authenticator.authenticate(bearer_token(request)))
-
-    def admit(self, request: Request, principal: Principal) -> Principal:
-        """Raise PermissionDenied unless the permission is there; name the principal for the access log."""
-        request.state.principal_id = principal.user.id
+        principal = await self.authenticate(request)
+        request.state.principal_id = principal.user.id  # for the access log
         if self.permission not in principal.permissions:
+            await self.record_denial(request, principal)
             raise PermissionDenied(self.permission)
         return principal
+
+    async def authenticate(self, request: Request) -> Principal:
+        authenticator: Authenticator = request.app.state.authenticator
+        return await authenticator.authenticate(bearer_token(request))
+
+    async def record_denial(self, request: Request, principal: Principal) -> None:
+        transactions: Transactions = request.app.state.transactions
+        origin = (await get_origin(request)).by(principal)
+        tried: dict[str, Any] = {"method": request.method, "permission": self.permission}
+        await transactions.run(
+            lambda session: record(session, origin, Action.PERMISSION_DENIED, user=principal.user, **tried)
+        )
 
 
 class OutageTolerantRequirement(BearerRequirement):
     """For the health report, which has to reach the founder when the database does not answer."""
 
-    async def __call__(self, request: Request) -> Principal:
+    async def authenticate(self, request: Request) -> Principal:
         authenticator: Authenticator = request.app.state.authenticator
-        return self.admit(request, await authenticator.authenticate_in_outage(bearer_token(request)))
+        return await authenticator.authenticate_in_outage(bearer_token(request))
+
+
+class ClaimRequirement(BearerRequirement):
+    """For the claim: who comes with the token it was claimed with is told so, though the token is good no more."""
+
+    async def __call__(self, request: Request) -> Principal:
+        try:
+            return await super().__call__(request)
+        except (InvalidToken, PermissionDenied):
+            token, origin = bearer_token(request), await get_origin(request)
+            transactions: Transactions = request.app.state.transactions
+            await transactions.run(lambda session: refuse_second_claim(session, token, origin))
+            raise
 
 
 def require(permission: Permission) -> Any:
@@ -52,6 +81,37 @@ def require(permission: Permission) -> Any:
 def require_in_outage(permission: Permission) -> Any:
     """As `require`; the token from the configuration is let in as well while the database is out of reach."""
     return Security(OutageTolerantRequirement(permission), scopes=[permission])
+
+
+def require_claim() -> Any:
+    """As `require(Permission.CLAIM)`; Conflict for the token that the MVP user was claimed with."""
+    return Security(ClaimRequirement(Permission.CLAIM), scopes=[Permission.CLAIM])
+
+
+async def get_origin(request: Request) -> Origin:
+    return Origin(
+        address=request.state.client_address,
+        user_agent=request.headers.get("user-agent"),
+        request_id=request.state.request_id,
+    )
+
+
+OriginDep = Annotated[Origin, Depends(get_origin)]
+"""Where a request came from; `origin.by(caller)` says who sent it."""
+
+
+async def get_lane(request: Request) -> HashingLane:
+    lane: HashingLane = request.app.state.lane
+    return lane
+
+
+async def get_sessions(request: Request) -> Sessions:
+    sessions: Sessions = request.app.state.sessions
+    return sessions
+
+
+LaneDep = Annotated[HashingLane, Depends(get_lane)]
+SessionsDep = Annotated[Sessions, Depends(get_sessions)]
 
 
 def bearer_token(request: Request) -> str:

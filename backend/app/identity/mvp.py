@@ -1,20 +1,24 @@
 """The MVP user: the founder's row in `users`, without a password, reached by the token in API_TOKEN.
 
-It stays an ordinary user. What this module does at each start is to see to it that the row and its token are there;
-once the user has a password (it was claimed), no such token is left alive and nothing here touches the user again.
+It stays an ordinary user. What this module does at each start is to see to it that the row and its token are there.
+Once the user was claimed, which is a fact of its own in `mvp_claim` and outlives the user, no such token is left alive
+and nothing here touches the user again.
 """
 
 import logging
+from collections.abc import Callable
 from enum import StrEnum
 
-from sqlalchemy import case, func, select, text
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app.core.errors import StartupError
-from app.identity.permissions import OWNER, Permission
+from app.core.errors import Conflict, StartupError
+from app.identity.activity import Action, Origin, record
+from app.identity.permissions import OWNER, SCOPES
 from app.identity.tokens import hash_token, is_mistyped
-from app.models.base import database_now
-from app.models.database import ApiToken, User
+from app.models.base import database_now, folded
+from app.models.database import ApiToken, MvpClaim, User
 
 log = logging.getLogger(__name__)
 
@@ -31,26 +35,34 @@ class MvpState(StrEnum):
     CLAIMED = "claimed"
 
 
-def ensure_mvp_user(session: Session, token: str | None, email: str) -> MvpState:
+class AlreadyClaimed(Conflict):
+    code, title = "already_claimed", "Already claimed"
+    keeps_writes = True
+
+    def __init__(self) -> None:
+        super().__init__("The MVP user was claimed: sign in with the password it was given then.")
+
+
+def ensure_mvp_user(session: Session, token: Callable[[], str | None], email: str) -> MvpState:
     """Make the MVP user and its token what the configuration says; concurrent starts agree on one row.
+
+    `token` is asked only while the MVP user is open.
 
     Raises:
         StartupError: there is no token for a user that has no password, or the token is not usable.
     """
     session.execute(text("SELECT set_config('lock_timeout', :bound, true)"), {"bound": LOCK_TIMEOUT})
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+    _lock(session)
     user = _find(session, email)
-    if user is not None and user.password_hash:
+    if _is_claimed(session) or (user is not None and user.password_hash):
         _revoke_configured(session)
-        if token is not None:
-            log.warning("API_TOKEN is not used: user %d, the MVP user, was claimed; sign in with its password", user.id)
         return MvpState.CLAIMED
-    token = _usable(token)
+    configured = _usable(token())
     user = user or _create(session, email)
     if not user.is_active:
         log.warning("user %d, the MVP user, is deactivated: API_TOKEN is refused", user.id)
     _adopt(session, user)
-    _keep_one_token(session, user, token)
+    _keep_one_token(session, user, configured)
     return MvpState.OPEN
 
 
@@ -58,6 +70,53 @@ def mvp_state(session: Session) -> MvpState:
     """Whether a token from the configuration is alive."""
     alive = select(ApiToken.id).where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
     return MvpState.OPEN if session.scalar(alive) else MvpState.CLAIMED
+
+
+def is_mvp_user(session: Session, user: User) -> bool:
+    """Whether the token from the configuration is this user's, and alive."""
+    return _configured_token(session, user) is not None
+
+
+def retire(session: Session, user: User, *, keep_token: bool = False) -> None:
+    """Put down for good that `user`, the MVP user, was claimed; the token from the configuration is good no more.
+
+    With `keep_token` the token goes on as an ordinary API token. Of those who try at once one succeeds.
+
+    Raises:
+        AlreadyClaimed: somebody did before; nothing was changed.
+    """
+    _lock(session)
+    token = _configured_token(session, user)
+    claim = insert(MvpClaim).values(id=1, user_id=user.id, token_hash=token.secret_hash if token else None)
+    if session.scalar(claim.on_conflict_do_nothing().returning(MvpClaim.id)) is None:
+        raise AlreadyClaimed
+    if keep_token and token is not None:
+        token.from_configuration, token.scopes = False, sorted(SCOPES)
+        session.flush()
+    _revoke_configured(session)
+
+
+def refuse_second_claim(session: Session, token: str, origin: Origin) -> None:
+    """Raise AlreadyClaimed, and record it, when `token` is the one that the MVP user was claimed with."""
+    claim = session.scalar(select(MvpClaim).where(MvpClaim.token_hash == hash_token(token)))
+    if claim is not None:
+        user = session.get(User, claim.user_id) if claim.user_id else None
+        record(session, origin, Action.CLAIM_REFUSED, user=user, reason=AlreadyClaimed.code)
+        raise AlreadyClaimed
+
+
+def _lock(session: Session) -> None:
+    """Let no start and no claim come between here and the end of this transaction."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+
+
+def _is_claimed(session: Session) -> bool:
+    return session.get(MvpClaim, 1) is not None
+
+
+def _configured_token(session: Session, user: User) -> ApiToken | None:
+    alive = ApiToken.from_configuration & ApiToken.revoked_at.is_(None)
+    return session.scalars(select(ApiToken).where(ApiToken.user_id == user.id, alive)).one_or_none()
 
 
 def _usable(token: str | None) -> str:
@@ -69,20 +128,16 @@ def _usable(token: str | None) -> str:
 
 
 def _find(session: Session, email: str) -> User | None:
-    """The user who had the configured token last; else the one with the configured address, best without a password."""
+    """The user who had the configured token last; else the one with the configured address."""
     by_token = select(User).join(ApiToken, ApiToken.user_id == User.id).where(ApiToken.from_configuration)
-    by_address = select(User).where(func.lower(User.email) == func.lower(email))
-    has_password = func.coalesce(User.password_hash, "") != ""
     return (
         session.scalars(by_token.order_by(ApiToken.id.desc()).limit(1)).first()
-        or session.scalars(
-            by_address.order_by(has_password, case((User.email == email, 0), else_=1), User.id).limit(1)
-        ).first()
+        or session.scalars(select(User).where(folded(User.email) == folded(email))).first()
     )
 
 
 def _create(session: Session, email: str) -> User:
-    taken = session.scalar(select(User.id).where(func.lower(User.username) == USERNAME).limit(1))
+    taken = session.scalar(select(User.id).where(folded(User.username) == folded(USERNAME)).limit(1))
     user = User(email=email, username=None if taken else USERNAME, role=OWNER, is_active=True)
     session.add(user)
     session.flush()
@@ -109,7 +164,7 @@ def _keep_one_token(session: Session, user: User, token: str) -> None:
                 name=TOKEN_NAME,
                 prefix=TOKEN_NAME,
                 secret_hash=secret_hash,
-                scopes=list(Permission),
+                scopes=sorted(SCOPES),
                 from_configuration=True,
             )
         )

@@ -12,7 +12,11 @@ class Permission(StrEnum):
     ADMIN = "admin"
     """See and change other people's data, the activity log and invitations."""
     ISSUE = "issue"
-    """Issue credentials. No scope grants it, so that an API token can never mint another."""
+    """Issue credentials, and delete oneself. No scope grants it, so that an API token can never mint another."""
+    CLAIM = "claim"
+    """Give the MVP user an address and a password: for the token from the configuration alone."""
+    LOGOUT = "logout"
+    """End the session that is called with: for sessions alone."""
 
 
 class CredentialKind(StrEnum):
@@ -25,17 +29,16 @@ OWNER = "owner"
 MEMBER = "member"
 
 _EVERYTHING = frozenset(Permission)
-_OWN_DATA = frozenset({Permission.READ, Permission.WRITE, Permission.ISSUE})
 
 SCOPES = frozenset({Permission.READ, Permission.WRITE, Permission.ADMIN})
 """What an API token can be given."""
 
-ROLE_PERMISSIONS = {OWNER: _EVERYTHING, MEMBER: _OWN_DATA}
+ROLE_PERMISSIONS = {OWNER: _EVERYTHING, MEMBER: _EVERYTHING - {Permission.ADMIN}}
 """A role that is not here grants what `member` does; older deployments have some of their own."""
 
 CREDENTIAL_PERMISSIONS = {
-    CredentialKind.MVP_TOKEN: _EVERYTHING,
-    CredentialKind.SESSION: _EVERYTHING,
+    CredentialKind.MVP_TOKEN: _EVERYTHING - {Permission.LOGOUT},
+    CredentialKind.SESSION: _EVERYTHING - {Permission.CLAIM},
     CredentialKind.API_TOKEN: SCOPES,
 }
 

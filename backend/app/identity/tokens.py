@@ -1,4 +1,4 @@
-"""API tokens: `tb_`, 43 base62 characters (256 bits), and a checksum of six.
+"""Random tokens: a prefix for their use, 43 base62 characters (256 bits), and a checksum of six.
 
 The prefix lets secret scanners find a leaked token; the checksum (CRC-32 in base62) tells a typing error from a
 token without asking the database, and scanners a token from a lookalike.
@@ -11,13 +11,15 @@ import string
 import zlib
 from typing import NamedTuple
 
-TOKEN_PREFIX = "tb_"  # noqa: S105 - public
+API_TOKEN = "tb_"  # noqa: S105 - public, as are the others
+INVITATION = "tbi_"
+PASSWORD_RESET = "tbr_"  # noqa: S105
 PUBLIC_PREFIX_LENGTH = 12
 
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SECRET_LENGTH = 43
 _CHECKSUM_LENGTH = 6
-_SHAPE = re.compile(rf"{TOKEN_PREFIX}[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
+_SHAPE = re.compile(rf"[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
 
 
 class MintedToken(NamedTuple):
@@ -28,8 +30,8 @@ class MintedToken(NamedTuple):
     secret_hash: bytes
 
 
-def mint() -> MintedToken:
-    body = TOKEN_PREFIX + "".join(secrets.choice(_BASE62) for _ in range(_SECRET_LENGTH))
+def mint(prefix: str = API_TOKEN) -> MintedToken:
+    body = prefix + "".join(secrets.choice(_BASE62) for _ in range(_SECRET_LENGTH))
     plain = body + _checksum(body)
     return MintedToken(plain, plain[:PUBLIC_PREFIX_LENGTH], hash_token(plain))
 
@@ -41,9 +43,14 @@ def hash_token(token: str) -> bytes:
 
 def is_mistyped(token: str) -> bool:
     """Whether it says it is an API token, but has not the shape or the checksum of one."""
-    if not token.startswith(TOKEN_PREFIX):
-        return False
-    return not _SHAPE.fullmatch(token) or _checksum(token[:-_CHECKSUM_LENGTH]) != token[-_CHECKSUM_LENGTH:]
+    return token.startswith(API_TOKEN) and not is_well_formed(token, API_TOKEN)
+
+
+def is_well_formed(token: str, prefix: str) -> bool:
+    """Whether it has the prefix, the shape and the checksum of what `mint(prefix)` makes."""
+    secret = token.removeprefix(prefix)
+    body, checksum = token[:-_CHECKSUM_LENGTH], token[-_CHECKSUM_LENGTH:]
+    return token.startswith(prefix) and bool(_SHAPE.fullmatch(secret)) and _checksum(body) == checksum
 
 
 def _checksum(body: str) -> str:

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Depends, Response
 
 from app.features.tokens import service
 from app.features.tokens.schemas import NewTokenReply, TokenReply, TokenRequest
-from app.identity.dependencies import require
+from app.identity.dependencies import OriginDep, require
 from app.identity.permissions import Permission
 from app.identity.principal import Principal
 from app.models.database import ApiToken
@@ -23,7 +23,7 @@ def list_tokens(
     page: Annotated[PageParams, Depends()],
 ) -> Page[TokenReply]:
     """Those that can still be used, newest first."""
-    tokens, next_cursor = paginate(session, service.own_tokens(caller), ApiToken.id, page)
+    tokens, next_cursor = paginate(session, service.live_tokens(caller.user.id), ApiToken.id, page)
     return Page(items=[TokenReply.model_validate(token) for token in tokens], next_cursor=next_cursor)
 
 
@@ -36,11 +36,13 @@ def list_tokens(
 def create_token(
     caller: Annotated[Principal, require(Permission.ISSUE)],
     session: SessionDep,
+    origin: OriginDep,
     body: TokenRequest,
     response: Response,
 ) -> NewTokenReply:
     """The answer shows the token this once. An API token cannot create another."""
-    token, minted = service.create(session, caller, body.name, list(body.scopes), body.expires_at)
+    new = service.NewToken(body.name, body.scopes, body.expires_at)
+    token, minted = service.create(session, caller, new, origin.by(caller))
     response.headers["Cache-Control"] = "no-store"
     response.headers["Location"] = f"/api/tokens/{token.id}"
     return NewTokenReply(**TokenReply.model_validate(token).model_dump(), token=minted.plain)
@@ -52,6 +54,8 @@ def create_token(
     summary="Revoke an API token",
     responses=problem_responses(400, 401, 403, 404, 409, 422, 503),
 )
-def revoke_token(caller: Annotated[Principal, require(Permission.WRITE)], session: SessionDep, token_id: RowId) -> None:
+def revoke_token(
+    caller: Annotated[Principal, require(Permission.WRITE)], session: SessionDep, origin: OriginDep, token_id: RowId
+) -> None:
     """It is refused from now on, also by other replicas."""
-    service.revoke(session, caller, token_id)
+    service.revoke(session, caller.user, token_id, origin.by(caller))

@@ -1,0 +1,91 @@
+"""Too many passwords at once: whoever is turned away can come again as if nothing had been."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from threading import Event
+
+import httpx
+import pytest
+
+from app.identity.passwords import HashingLane
+from tests.support.accounts import PASSWORD, accounts_in, add_account, invite, password_of, refusal, sign_in
+from tests.support.identity import application, execute
+from tests.support.service import bearer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def full(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """One password is being hashed, and there is no place to wait."""
+    state, done = application(client).state, Event()
+    usual, state.lane = state.lane, HashingLane(workers=1, queue=0)
+    occupied = asyncio.create_task(state.lane.run(done.wait))
+    await asyncio.sleep(0)
+    yield
+    done.set()
+    await occupied
+    state.lane = usual
+
+
+@pytest.fixture
+def ann(client: httpx.AsyncClient, url: str) -> int:
+    execute(url, "DELETE FROM users WHERE email = 'ann@example.test'")
+    return add_account(url, "ann@example.test")
+
+
+def assert_busy(answer: httpx.Response) -> None:
+    assert refusal(answer) == (503, "hashing_busy")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.usefixtures("full")
+class TestAFullQueue:
+    async def test_a_sign_in_does_not_count(self, client: httpx.AsyncClient, url: str, ann: int) -> None:
+        for name in ("ann@example.test", "nobody"):
+            for password in [PASSWORD, "wrong"] * 4:
+                assert_busy(await sign_in(client, name, password))
+        assert execute(url, "SELECT * FROM throttled_keys WHERE failures > 0 OR blocked_until > now()") == []
+
+    async def test_the_token_endpoint_says_so_in_its_own_words(self, client: httpx.AsyncClient, ann: int) -> None:
+        form = {"grant_type": "password", "username": "ann@example.test", "password": PASSWORD}
+        answer = await client.post("/api/auth/token", data=form)
+        assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+
+    async def test_an_invitation_stays_good(self, client: httpx.AsyncClient, url: str) -> None:
+        body = {"email": "new@example.test", "password": PASSWORD, "invitation": await invite(client, bearer())}
+        before = accounts_in(url)
+        assert_busy(await client.post("/api/auth/register", json=body))
+        assert accounts_in(url) == before
+
+    async def test_the_mvp_user_stays_open(self, client: httpx.AsyncClient, url: str) -> None:
+        before = accounts_in(url)
+        body = {"email": "founder@example.test", "password": PASSWORD}
+        assert_busy(await client.post("/api/auth/claim", json=body, headers=bearer()))
+        assert accounts_in(url) == before
+
+    async def test_a_reset_token_stays_good(self, client: httpx.AsyncClient, url: str, ann: int) -> None:
+        issued = await client.post(f"/api/users/{ann}/password-reset", headers=bearer())
+        before = accounts_in(url)
+        body = {"token": issued.json()["token"], "new_password": password_of("new")}
+        assert_busy(await client.post("/api/auth/password/reset", json=body))
+        assert accounts_in(url) == before
+
+    async def test_who_may_not_come_in_anyway_is_told_so(self, client: httpx.AsyncClient) -> None:
+        """And takes no place in the queue."""
+        body = {"email": "new@example.test", "password": PASSWORD}
+        answer = await client.post("/api/auth/register", json=body)
+        assert refusal(answer) == (403, "invalid_invitation")
+        answer = await client.post("/api/auth/register", json=body | {"invitation": "tbi_garbage"})
+        assert refusal(answer) == (403, "invalid_invitation")
+        reset = {"token": "tbr_garbage", "new_password": PASSWORD}
+        answer = await client.post("/api/auth/password/reset", json=reset)
+        assert refusal(answer) == (400, "invalid_reset_token")
+
+    async def test_what_hashes_nothing_goes_on(self, client: httpx.AsyncClient) -> None:
+        assert (await client.get("/api/users/me", headers=bearer())).status_code == 200
+
+
+async def test_it_is_over_when_it_is_over(client: httpx.AsyncClient, ann: int) -> None:
+    assert (await sign_in(client, "ann@example.test")).status_code == 200
