@@ -22,6 +22,9 @@ def test_serve(asked: signal.Signals, status: int, data_dir: Path, tmp_path: Pat
     with serving(tmp_path, {"DATA_DIR": str(data_dir)}, *CLI, "serve") as server:
         server.wait_until_up()
         assert server.get("/api/health/detailed", server.token()).json()["status"] == "healthy"
+        with running(tmp_path, {"DATA_DIR": str(data_dir)}, *CLI, "users", "list", "--json") as beside:
+            assert beside.ends() == 0, beside.output()
+        assert json.loads(beside.printed()) == [server.get("/api/users/me", server.token()).json()]
         assert server.stop(asked) == status
     assert "Application shutdown complete" in server.logged()
     assert processes_in(data_dir) == []

@@ -1,0 +1,97 @@
+"""`activity …`."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import Engine
+
+from app.cli.arguments import AsJson, find_user_id
+from app.cli.database import migrated
+from app.cli.output import print_json, print_list
+from app.core.clock import Moment
+from app.core.errors import StartupError
+from app.core.settings import load_settings
+from app.features.activity import service
+from app.features.activity.schemas import ActivityReply
+from app.identity.activity import Action
+from app.identity.throttle import prune_throttle
+from app.web.session import transaction
+
+cli = typer.Typer(help="What happened to which account, and who did it.", no_args_is_help=True)
+
+COLUMNS = {
+    "WHEN (UTC)": "timestamp",
+    "ACTION": "action",
+    "USER": "user_email",
+    "BY": "actor_email",
+    "HOW": "actor_kind",
+    "ADDRESS": "ip_address",
+    "DETAILS": "details",
+}
+
+BATCH = 1000
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment: datetime = TypeAdapter(Moment).validate_python(text)
+    except ValidationError as error:
+        raise typer.BadParameter(error.errors()[0]["msg"]) from None
+    return moment
+
+
+@cli.command("list")
+def list_activity(
+    user: Annotated[str | None, typer.Option(metavar="USER", help="Of this account alone; an id may be gone.")] = None,
+    action: Annotated[Action | None, typer.Option(metavar="ACTION", help="Of this kind alone: signed_in, …")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="From 2030-01-31T12:00:00Z on.")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="Before this moment.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened, the newest first."""
+    with migrated(load_settings()) as engine, transaction(engine) as session:
+        user_id = None if user is None else find_user_id(session, user)
+        rows = service.activity(user_id=user_id, action=action, since=since, until=until)
+        newest = rows.order_by(*(column.desc() for column in service.NEWEST_FIRST)).limit(limit)
+        replies = [ActivityReply.model_validate(row) for row in session.scalars(newest)]
+    print_list(replies, COLUMNS, as_json=as_json)
+
+
+@cli.command()
+def prune(
+    older_than: Annotated[
+        int | None, typer.Option(metavar="DAYS", min=1, max=36_500, help="Else ACTIVITY_RETENTION_DAYS decides.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Delete old rows of the activity log, and counts of failed sign-ins that count no more; run it every day."""
+    settings = load_settings()
+    days = older_than or settings.activity_retention_days
+    if days is None:
+        raise StartupError("How long is the activity log kept? Give --older-than DAYS, or set ACTIVITY_RETENTION_DAYS.")
+    with migrated(settings) as engine:
+        deleted = {
+            "activity": service.prune(engine, timedelta(days=days), BATCH),
+            "throttle": _prune_throttle(engine),
+        }
+    if as_json:
+        print_json(deleted)
+    else:
+        typer.echo(
+            f"Deleted {deleted['activity']} rows of the activity log, {deleted['throttle']} of sign-in failures."
+        )
+
+
+def _prune_throttle(engine: Engine) -> int:
+    total = 0
+    while True:
+        with transaction(engine) as session:
+            deleted = prune_throttle(session, BATCH)
+        if not deleted:
+            return total
+        total += deleted

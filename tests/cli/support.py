@@ -1,0 +1,70 @@
+"""`trading-backend` in this process: its own entry point, arguments, streams and environment."""
+
+import io
+import json
+import signal
+import sys
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from app.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    printed: str
+    told: str
+    """On standard error."""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.printed)
+
+    @property
+    def sentence(self) -> str:
+        """The one line that says why the command was refused."""
+        assert (self.status, self.printed) == (1, ""), self
+        (line,) = self.told.splitlines()
+        assert line.startswith("ERROR: "), line
+        return line.removeprefix("ERROR: ")
+
+
+@dataclass
+class CommandLine:
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    def __call__(self, *arguments: str, stdin: str | bytes = "") -> Outcome:
+        """Run a command that succeeds."""
+        outcome = self.run(*arguments, stdin=stdin)
+        assert outcome.status == 0, outcome
+        return outcome
+
+    def refused(self, *arguments: str, stdin: str | bytes = "") -> str:
+        """Run a command that does not; the sentence."""
+        return self.run(*arguments, stdin=stdin).sentence
+
+    def run(self, *arguments: str, stdin: str | bytes = "") -> Outcome:
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        given, out, err = (io.TextIOWrapper(io.BytesIO(each), encoding="utf-8") for each in (data, b"", b""))
+        at_sigterm = signal.getsignal(signal.SIGTERM)
+        with ExitStack() as streams:
+            streams.enter_context(patch.object(sys, "argv", ["trading-backend", *arguments]))
+            streams.enter_context(patch.object(sys, "stdin", given))
+            streams.enter_context(redirect_stdout(out))
+            streams.enter_context(redirect_stderr(err))
+            streams.callback(signal.signal, signal.SIGTERM, at_sigterm)
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert isinstance(ended.value.code, int)
+        self.outcomes.append(Outcome(ended.value.code, _text(out), _text(err)))
+        return self.outcomes[-1]
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.seek(0)
+    return stream.read()
