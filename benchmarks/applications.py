@@ -27,3 +27,19 @@ def unmigrated() -> FastAPI:
 
     vars(lifespan)["migrate"] = lambda *_, **__: None
     return main.create_app()
+
+
+def refusing() -> FastAPI:
+    """The service, which believes this machine what address a client has."""
+    from app import main  # noqa: PLC0415
+    from app.core.settings import load_settings  # noqa: PLC0415
+
+    return main.create_app(load_settings().model_copy(update={"trusted_proxies": ["127.0.0.1"]}))
+
+
+def refusing_at_once() -> FastAPI:
+    """The same, without the floor under the time of a refused sign-in."""
+    from app.features.auth import flows  # noqa: PLC0415
+
+    vars(flows)["REFUSAL_TAKES"] = 0
+    return refusing()
