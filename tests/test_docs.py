@@ -30,11 +30,12 @@ async def test_the_page_finds_the_document(anonymous: httpx.AsyncClient) -> None
     assert not EXTERNAL.search(document.text)
 
 
-async def test_authorize_takes_a_pasted_bearer_token(anonymous: httpx.AsyncClient) -> None:
-    document = (await anonymous.get("/openapi.json")).json()
-    (scheme,) = document["components"]["securitySchemes"].values()
-    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
-    assert scheme["description"]
+async def test_authorize_takes_a_pasted_token_or_a_password(anonymous: httpx.AsyncClient) -> None:
+    schemes = (await anonymous.get("/openapi.json")).json()["components"]["securitySchemes"]
+    assert schemes.keys() == {"bearer", "password"}
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    assert (schemes["password"]["type"], schemes["password"]["flows"].keys()) == ("oauth2", {"password"})
+    assert all(scheme["description"] for scheme in schemes.values())
 
 
 @pytest.mark.parametrize("path", ["/", "/redoc", "/docs/oauth2-redirect", "/api/docs"])

@@ -2,15 +2,13 @@
 
 from datetime import timedelta
 
-import pytest
 from sqlalchemy import Engine
 
-from app.core.errors import TooManyAttempts
 from app.identity.throttle import (
     FREE_ATTEMPTS,
     Kind,
     begin_attempt,
-    forget_addresses,
+    forget_user,
     network_of,
     prune_throttle,
     succeeded,
@@ -71,14 +69,17 @@ class TestAKnownNetwork:
         refused(engine, user_id=ann, address=LAIR)
         fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
 
-    def test_can_be_forgotten(self, engine: Engine, ann: int) -> None:
+    def test_a_new_password_begins_anew(self, engine: Engine, ann: int) -> None:
         for address in (HOME, CAFE):
             remember(engine, ann, address)
+        fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
         fail(engine, PER_ACCOUNT, user_id=ann, address=LAIR)
+        refused(engine, user_id=ann, address=LAIR)
         with transaction(engine) as session:
-            forget_addresses(session, ann)
-            with pytest.raises(TooManyAttempts):
-                begin_attempt(session, "ann", HOME, ann)
+            forget_user(session, ann)
+        # No network is known any more: wherever they come from, attempts are counted on the account.
+        fail(engine, PER_ACCOUNT - 1, user_id=ann, address=HOME)
+        fail(engine, 1, user_id=ann, address=LAIR)
         refused(engine, user_id=ann, address=CAFE)
 
     def test_the_last_sign_in_from_there_counts(self, engine: Engine, url: str, ann: int) -> None:

@@ -11,10 +11,11 @@ from app.cli.database import migrated
 from app.cli.output import note, print_list
 from app.core.errors import NotFound
 from app.core.settings import load_settings
+from app.features.sessions import service as sessions
 from app.features.users import service as users
-from app.identity.activity import COMMAND_LINE, Action, Resource, record
+from app.identity.activity import COMMAND_LINE
 from app.identity.schemas import SessionReply
-from app.identity.sessions import EndReason, end_sessions, live_sessions
+from app.identity.sessions import live_sessions
 from app.models.database import User, UserSession
 from app.web.schemas import MAX_ID
 from app.web.session import transaction
@@ -31,17 +32,13 @@ COLUMNS = {
 }
 
 
-class _ListedSession(SessionReply):
-    current: bool = False
-
-
 @cli.command("list")
 def list_sessions(user: UserName, as_json: AsJson = False) -> None:
     """Show where a user is signed in, the newest first."""
     settings = load_settings()
     with migrated(settings) as engine, transaction(engine) as session:
         alive = live_sessions(find_user(session, user).id, timedelta(days=settings.session_idle_days))
-        replies = [_ListedSession.model_validate(row) for row in session.scalars(alive.order_by(UserSession.id.desc()))]
+        replies = [SessionReply.of(row) for row in session.scalars(alive.order_by(UserSession.id.desc()))]
     print_list(replies, COLUMNS, as_json=as_json)
 
 
@@ -55,19 +52,19 @@ def revoke(
     """End a session, or all of a user's: their tokens are refused from now on, everywhere."""
     if (session_id is None) == (user is None):
         raise typer.BadParameter("Give either the ID of a session or --user USER.")
-    with migrated(load_settings()) as engine, transaction(engine) as session:
+    settings = load_settings()
+    with migrated(settings) as engine, transaction(engine) as session:
         if user is not None:
             users.sign_out(session, found := find_user(session, user), COMMAND_LINE)
             told = f"Ended every session of {found.email}."
         else:
-            told = f"Ended session {_end(session, session_id)}."
+            _end(session, session_id, timedelta(days=settings.session_idle_days))
+            told = f"Ended session {session_id}."
     note(told)
 
 
-def _end(session: Session, session_id: int | None) -> int:
+def _end(session: Session, session_id: int | None, idle: timedelta) -> None:
     row = session.get(UserSession, session_id)
-    if row is None or not end_sessions(session, row.user_id, EndReason.ENDED, only=row.id):
+    if row is None:
         raise NotFound("There is no such session.")
-    user = session.get_one(User, row.user_id)
-    record(session, COMMAND_LINE, Action.SESSION_ENDED, user=user, resource=(Resource.SESSION, row.id))
-    return row.id
+    sessions.end(session, session.get_one(User, row.user_id), row.id, idle, COMMAND_LINE)

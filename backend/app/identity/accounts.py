@@ -17,7 +17,7 @@ from app.identity.mvp import is_mvp_user, retire
 from app.identity.one_time import void_resets
 from app.identity.permissions import MEMBER, OWNER
 from app.identity.sessions import EndReason, end_sessions
-from app.identity.throttle import forget_addresses
+from app.identity.throttle import forget_user
 from app.models.base import folded
 from app.models.database import ActivityLog, User
 
@@ -129,7 +129,7 @@ def set_password(
     user.password_hash = password_hash
     void_resets(session, user.id)
     end_sessions(session, user.id, reason, but=but)
-    forget_addresses(session, user.id)
+    forget_user(session, user.id)
     session.flush()
 
 

@@ -45,7 +45,7 @@ class SessionReply(Reply):
     """Whether this is the session the request came with."""
 
     @classmethod
-    def of(cls, row: UserSession, caller: Principal) -> "SessionReply":
+    def of(cls, row: UserSession, caller: Principal | None = None) -> "SessionReply":
         return cls(
             id=row.id,
             created_at=row.created_at,
@@ -53,5 +53,5 @@ class SessionReply(Reply):
             expires_at=row.expires_at,
             ip_address=row.ip_address,
             user_agent=row.user_agent,
-            current=caller.kind is CredentialKind.SESSION and caller.credential_id == row.id,
+            current=caller is not None and caller.kind is CredentialKind.SESSION and caller.credential_id == row.id,
         )

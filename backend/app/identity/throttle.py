@@ -139,8 +139,12 @@ def remember_address(session: Session, user_id: int, address: str | None) -> Non
     )
 
 
-def forget_addresses(session: Session, user_id: int) -> None:
-    session.execute(delete(KnownAddress).where(KnownAddress.user_id == user_id))
+def forget_user(session: Session, user_id: int) -> None:
+    """Begin anew, with a new password: no failure counts against the account, and no network is known."""
+    known = session.scalars(delete(KnownAddress).where(KnownAddress.user_id == user_id).returning(KnownAddress.network))
+    keys = [_key(Kind.USER, str(user_id)), *(_key(Kind.USER_AT_NETWORK, f"{user_id} {each}") for each in known)]
+    for key in sorted(key for key, _ in keys):
+        session.execute(delete(ThrottledKey).where(ThrottledKey.key == key))
 
 
 def network_of(address: str | None) -> str:

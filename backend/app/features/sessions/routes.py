@@ -44,4 +44,4 @@ def end_session(
     origin: OriginDep,
 ) -> None:
     """Its tokens are refused from now on, also by other replicas."""
-    service.end(session, caller, session_id, sessions.lifetimes.idle, origin.by(caller))
+    service.end(session, caller.user, session_id, sessions.lifetimes.idle, origin.by(caller))
