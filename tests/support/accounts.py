@@ -1,10 +1,15 @@
 """People with passwords, over HTTP as they would do it themselves."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx
+import pytest
 from sqlalchemy import RowMapping
 
+from app.features.auth import flows
+from app.identity import hashing
 from app.identity.passwords import hash_password
 from tests.support.identity import add_user, execute
 from tests.support.service import bearer
@@ -111,3 +116,14 @@ def accounts_in(url: str) -> list[str]:
     tables = ("users", "user_sessions", "api_tokens", "invitations", "password_resets", "mvp_claim")
     selects = (f"SELECT '{table} ' || (to_jsonb(t) - 'last_used_at')::text AS row FROM {table} t" for table in tables)
     return sorted(row["row"] for row in execute(url, " UNION ALL ".join(selects)))
+
+
+@contextmanager
+def quick_sign_ins() -> Iterator[None]:
+    """Refusals without a wait, and Argon2id without the work; hashes made meanwhile are weak to whoever comes later."""
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = hashing._ARGON2ID.using(memory_cost=64, time_cost=1)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        for name, value in {"MEMORY": 64, "PASSES": 1, "_ARGON2ID": cheap}.items():
+            patch.setattr(hashing, name, value)
+        patch.setattr(flows, "REFUSAL_TAKES", 0)
+        yield

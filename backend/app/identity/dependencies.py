@@ -63,14 +63,21 @@ class OutageTolerantRequirement(BearerRequirement):
 class ClaimRequirement(BearerRequirement):
     """For the claim: who comes with the token it was claimed with is told so, though the token is good no more."""
 
-    async def __call__(self, request: Request) -> Principal:
+    async def authenticate(self, request: Request) -> Principal:
         try:
-            return await super().__call__(request)
-        except (InvalidToken, PermissionDenied):
-            token, origin = bearer_token(request), await get_origin(request)
-            transactions: Transactions = request.app.state.transactions
-            await transactions.run(lambda session: refuse_second_claim(session, token, origin))
+            return await super().authenticate(request)
+        except InvalidToken:
+            await self.refuse_second_claim(request, await get_origin(request))
             raise
+
+    async def record_denial(self, request: Request, principal: Principal) -> None:
+        # A token that was kept is told so as well, in the one row that this leaves.
+        await self.refuse_second_claim(request, (await get_origin(request)).by(principal))
+        await super().record_denial(request, principal)
+
+    async def refuse_second_claim(self, request: Request, origin: Origin) -> None:
+        transactions: Transactions = request.app.state.transactions
+        await transactions.run(lambda session: refuse_second_claim(session, bearer_token(request), origin))
 
 
 def require(permission: Permission) -> Any:

@@ -91,7 +91,7 @@ def retire(session: Session, user: User, *, keep_token: bool = False) -> None:
     if session.scalar(claim.on_conflict_do_nothing().returning(MvpClaim.id)) is None:
         raise AlreadyClaimed
     if keep_token and token is not None:
-        token.from_configuration, token.scopes = False, sorted(SCOPES)
+        token.from_configuration = False
         session.flush()
     _revoke_configured(session)
 

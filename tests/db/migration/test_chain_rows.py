@@ -1,28 +1,15 @@
-"""What the revisions do to rows, whatever interrupts them; and the way back that a person must open first."""
-
-import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+"""What the revisions do to rows; and the way back that a person must open first."""
 
 import pytest
-from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
 
 from app.core.errors import StartupError
 from app.db.engine import connect
-from tests.support import postgres
 from tests.support.chain import (
     ACCOUNTS,
-    ACTIVITY,
-    API_TOKENS,
     CHAIN,
-    INITIAL,
     ORDER_TEMPLATES,
-    RECOMMENDATIONS,
     USERNAMES,
     Row,
-    catalog,
     downgrade,
     dump,
     execute,
@@ -33,57 +20,7 @@ from tests.support.chain import (
     upgrade,
 )
 from tests.support.deployment import BCRYPT
-
-POPULATION = {
-    INITIAL: """
-        INSERT INTO users (email, alpaca_account_id, created_at, updated_at, preferences) VALUES
-            ('first@desk.test', 'PA1', '2025-10-01 01:02:03.000004', '2025-10-01', '{"b":  1, "b": 2}'),
-            (NULL, NULL, '2025-10-02', '2025-10-02', 'null'),
-            (NULL, 'PA3', '2025-10-03', '2025-10-03', '[]');
-        INSERT INTO users (id, email, created_at, updated_at, preferences) VALUES
-            (0, NULL, '2025-10-04', '2025-10-04', '{}'), (-7, NULL, '2025-10-04', '2025-10-04', '{}');
-    """,
-    RECOMMENDATIONS: """
-        INSERT INTO ai_recommendations (user_id, symbol, recommendation_type, confidence_score, analysis_data, status,
-            created_at) VALUES (1, 'AAPL', 'buy', 0.1, '{}', 'pending', '2025-10-07'),
-            (NULL, 'TSLA', 'hold', 'NaN', '{"a":  1}', 'expired', '2025-10-08')
-    """,
-    ORDER_TEMPLATES: """
-        INSERT INTO order_templates (user_id, name, symbol, side, quantity, order_type, created_at, updated_at)
-            VALUES (2, 'two', 'AAPL', 'buy', 0.1, 'market', '2025-10-15', '2025-10-15'),
-            (NULL, 'none', 'TSLA', 'sell', 3, 'market', '2025-10-16', '2025-10-16')
-    """,
-    ACCOUNTS: f"""
-        INSERT INTO users (email, created_at, updated_at, preferences, password_hash, full_name, role, is_active) VALUES
-            ('hashed@desk.test', '2025-10-23', '2025-10-23', '{{}}', '{BCRYPT}', 'Zoë', 'owner', false),
-            ('blank@desk.test', '2025-10-24', '2025-10-24', '{{}}', '', '', 'beta_tester', true);
-        INSERT INTO user_sessions (user_id, access_token_jti, refresh_token_jti, expires_at, last_activity_at,
-            created_at) VALUES (1, 'a', 'r', '2025-11-01', '2025-10-24', '2025-10-24');
-        INSERT INTO activity_log (user_id, action_type, details, timestamp) VALUES (1, 'login', '{{}}', '2025-10-24');
-    """,
-    USERNAMES: """
-        INSERT INTO users (email, created_at, updated_at, preferences, username) VALUES
-            ('named@desk.test', '2025-11-04', '2025-11-04', '{}', ''),
-            ('named.too@desk.test', '2025-11-04', '2025-11-04', '{}', '')
-    """,
-    API_TOKENS: """
-        INSERT INTO api_tokens (user_id, name, prefix, secret_hash, scopes)
-            VALUES (1, 'ci', 'tb_0123456', sha256('a'), '{read,write}')
-    """,
-    ACTIVITY: """
-        INSERT INTO activity_log (user_id, action_type, details, timestamp, user_email) VALUES
-            (NULL, 'login_refused', '{}', '2026-11-24', NULL), (77, 'login', '{}', '2026-11-24', 'gone@desk.test')
-    """,
-}
-"""Rows for the tables that each revision made or widened."""
-
-
-def arrive(url: str, revision: str) -> None:
-    """Bring an empty database to `revision`, with rows of every age."""
-    for each in CHAIN[: CHAIN.index(revision) + 1]:
-        upgrade(url, each)
-        if each in POPULATION:
-            execute(url, POPULATION[each])
+from tests.support.population import POPULATION, arrive
 
 
 def only(row: Row, names: Row) -> Row:
@@ -190,86 +127,3 @@ class TestRefusedDowngrade:
         for user in before["users"]:
             del user["username"]
         assert rows(empty_url) == before
-
-
-class Interrupted(Exception):
-    pass
-
-
-@contextmanager
-def interrupted_at(change: int) -> Iterator[None]:
-    """Fail instead of sending the statement that would be the change number `change`, from 1."""
-    sent = itertools.count(1)
-
-    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.lstrip().upper().startswith("SELECT") and next(sent) == change:
-            raise Interrupted
-
-    event.listen(Engine, "before_cursor_execute", count)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "before_cursor_execute", count)
-
-
-@pytest.fixture(scope="module")
-def before(server_url: str) -> Iterator[str]:
-    """The name of a database at the revision before, with rows."""
-    with postgres.database(server_url) as url:
-        arrive(url, ORDER_TEMPLATES)
-        yield url.partition("?")[0].rpartition("/")[2]
-
-
-@pytest.fixture(scope="module")
-def outcome(server_url: str, before: str) -> Any:
-    with postgres.database(server_url, like=before) as url:
-        upgrade(url, ACCOUNTS)
-        return catalog(url), rows(url)
-
-
-class TestInterruptedAccounts:
-    """037b216f2ed1 commits parts of itself, so it must complete from any of them."""
-
-    @pytest.mark.slow
-    def test_it_completes_whichever_statement_was_the_last(self, server_url: str, before: str, outcome: Any) -> None:
-        for change in itertools.count(1):
-            with postgres.database(server_url, like=before) as url:
-                try:
-                    with interrupted_at(change):
-                        upgrade(url, ACCOUNTS)
-                except Interrupted:
-                    assert revision_of(url) == [ORDER_TEMPLATES]
-                    upgrade(url, ACCOUNTS)
-                else:
-                    break
-                assert (catalog(url), rows(url)) == outcome, f"interrupted at change {change}"
-        assert change > 25
-
-    def test_it_completes_over_half_of_it_and_an_invalid_index(
-        self, server_url: str, before: str, outcome: Any
-    ) -> None:
-        with postgres.database(server_url, like=before) as url:
-            execute(
-                url,
-                "UPDATE users SET email = 'user-' || id || '@placeholder.invalid' WHERE email IS NULL",
-                "ALTER TABLE users ADD CONSTRAINT users_email_is_not_null CHECK (email IS NOT NULL) NOT VALID",
-                "ALTER TABLE users ADD COLUMN password_hash VARCHAR(255) NOT NULL DEFAULT '!'",
-                "ALTER TABLE users ADD COLUMN full_name VARCHAR(255)",
-                "ALTER TABLE users ADD COLUMN role VARCHAR(50) NOT NULL DEFAULT 'personal_only'",
-            )
-            leave_invalid(url, "ix_users_role", "users", "role")
-            assert "INDEX ix_users_role (role) INVALID" in catalog(url)["users"]
-            assert revision_of(url) == [ORDER_TEMPLATES]
-            upgrade(url, ACCOUNTS)
-            assert (catalog(url), rows(url)) == outcome
-
-
-def leave_invalid(url: str, index: str, table: str, column: str) -> None:
-    """Leave what a build that was cancelled while a writer was at work leaves."""
-    with connect(url) as writer, connect(url) as connection:
-        writer.exec_driver_sql(f"UPDATE {table} SET {column} = {column}")
-        builder = connection.execution_options(isolation_level="AUTOCOMMIT")
-        builder.exec_driver_sql("SET statement_timeout = 100")
-        with pytest.raises(OperationalError, match="statement timeout"):
-            builder.exec_driver_sql(f"CREATE INDEX CONCURRENTLY {index} ON {table} ({column})")
-        writer.rollback()

@@ -133,14 +133,14 @@ class TestTheLock:
     def test_a_relative_command_that_had_to_wait_goes_no_further_than_it_was_told(self, clone_url: str) -> None:
         """The first of two steps succeeds, the second collides with a reader and is tried again."""
         with ThreadPoolExecutor() as background, connect(clone_url) as reader:
-            reader.exec_driver_sql("SELECT count(*) FROM api_tokens")
+            reader.exec_driver_sql("SELECT count(*) FROM mvp_claim")
             going_back = background.submit(shell, clone_url, "downgrade", "-2")
             wait_until(lambda: revision_of(clone_url) == [CHAIN[-2]])
             time.sleep(1.5)
             reader.rollback()
             done = going_back.result(timeout=30)
         assert done.returncode == 0
-        assert "holds api_tokens" in done.stderr
+        assert "holds mvp_claim" in done.stderr
         assert revision_of(clone_url) == [CHAIN[-3]]
 
     def test_asking_for_the_revision_does_not(self, clone_url: str) -> None:

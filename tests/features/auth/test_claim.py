@@ -116,8 +116,7 @@ class TestTheToken:
         assert revoked.status_code == 204
         assert (await anonymous.get(ME, headers=bearer())).status_code == 401
 
-    async def test_ends_where_its_user_is_demoted(self, anonymous: httpx.AsyncClient, clone_url: str) -> None:
-        """A kept one can do no more than its user."""
+    async def test_can_do_no_more_than_its_user(self, anonymous: httpx.AsyncClient, clone_url: str) -> None:
         await claim(anonymous, keep_api_token=True)
         execute(clone_url, "UPDATE users SET role = 'member'")
         assert (await anonymous.get("/api/users", headers=bearer())).status_code == 403

@@ -1,6 +1,7 @@
 """The token endpoint as OAuth 2.0 clients use it (RFC 6749): its grants, its form, its errors."""
 
 import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
@@ -8,6 +9,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from app.features.auth.oauth import OAuthError, oauth_error
 from tests.support.accounts import PASSWORD, add_account, hash_of, refusal, sign_in
 from tests.support.identity import execute, open_session
 from tests.support.service import bearer
@@ -209,6 +211,11 @@ class TestRefusals:
         answer = await client.post(TOKEN, data=PASSWORD_GRANT)
         assert refused(answer, 429) == "slow_down"
         assert int(answer.headers["retry-after"]) > 0
+
+
+def test_a_description_holds_what_rfc_6749_allows() -> None:
+    answer = oauth_error(OAuthError("invalid_request", 'say "é" or \\ \n'))
+    assert json.loads(bytes(answer.body))["error_description"] == "say ??? or ? ?"
 
 
 class TestSize:
