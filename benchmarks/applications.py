@@ -41,5 +41,5 @@ def refusing_at_once() -> FastAPI:
     """The same, without the floor under the time of a refused sign-in."""
     from app.features.auth import flows  # noqa: PLC0415
 
-    vars(flows)["REFUSAL_TAKES"] = 0
+    vars(flows)["REFUSAL_TAKES"] = 0.001
     return refusing()

@@ -151,7 +151,7 @@ def name_of(operation: Operation) -> str:
 
 @pytest.fixture(autouse=True)
 def refuse_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "REFUSAL_TAKES", 0)
+    monkeypatch.setattr(flows, "REFUSAL_TAKES", 0.001)
 
 
 @pytest.mark.anyio

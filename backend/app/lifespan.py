@@ -5,7 +5,7 @@ Each step waits a bounded time, and off the event loop: uvicorn heeds no signal 
 
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.sessions = service.sessions
             app.state.authenticator = service.authenticator
             app.state.transactions = Transactions(service.engine)
-            app.state.lane = HashingLane()
+            app.state.lane = stack.enter_context(closing(HashingLane()))
             app.state.health = HealthMonitor(service.engine, settings)
             yield
     except StartupError as error:
@@ -94,7 +94,7 @@ def _open_to_the_founder(engine: Engine, settings: Settings) -> str | None:
     if state is MvpState.OPEN:
         return token()
     if settings.api_token is not None:
-        log.warning("API_TOKEN makes nobody the MVP user any more: it was claimed; sign in with its password")
+        log.warning("API_TOKEN opens nothing new: the MVP user was claimed; take it out of the environment")
     return None
 
 

@@ -156,7 +156,7 @@ class TestClaimed:
     ) -> None:
         async with in_process(settings_for(claimed_url, tmp_path)) as client:
             assert (await client.get("/api/users/me", headers=bearer())).status_code == 401
-        assert "API_TOKEN makes nobody the MVP user any more" in caplog.text
+        assert "API_TOKEN opens nothing new" in caplog.text
         assert MVP_TOKEN not in caplog.text
 
     @pytest.mark.anyio

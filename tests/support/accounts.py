@@ -125,5 +125,5 @@ def quick_sign_ins() -> Iterator[None]:
         cheap = hashing._ARGON2ID.using(memory_cost=64, time_cost=1)  # type: ignore[no-untyped-call]  # noqa: SLF001
         for name, value in {"MEMORY": 64, "PASSES": 1, "_ARGON2ID": cheap}.items():
             patch.setattr(hashing, name, value)
-        patch.setattr(flows, "REFUSAL_TAKES", 0)
+        patch.setattr(flows, "REFUSAL_TAKES", 0.001)
         yield

@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 
 from app.core.errors import InvalidToken
 from app.identity.activity import Origin
-from app.identity.sessions import EndReason, Sessions, TokenPair, end_sessions
+from app.identity.sessions import EndReason, RefreshRefused, Sessions, TokenPair, end_sessions
 from app.lifespan import jwt_secret
 from app.models.database import User
 from app.web.session import transaction
@@ -43,11 +43,11 @@ class Accounts:
             return (sessions or self.sessions).refresh(session, token, origin)
 
     def is_refused(self, token: str) -> bool:
-        """As what is no token at all, without a trace."""
+        """As what is no token at all; at most the log keeps that somebody tried with one whose session is over."""
         before = self.everything()
         with pytest.raises(InvalidToken) as refusal:
             self.refresh(token)
-        return refusal.type is InvalidToken and self.everything() == before
+        return refusal.type in {InvalidToken, RefreshRefused} and self.everything() == before
 
     def end(self, user_id: int, reason: EndReason = EndReason.LOGOUT, **which: int) -> int:
         with transaction(self.engine) as session:
@@ -75,7 +75,8 @@ class Accounts:
         return execute(self.url, "SELECT * FROM refresh_token_exchanges WHERE session_id = :id", id=session_id)
 
     def everything(self) -> list[list[RowMapping]]:
-        tables = ("users", "user_sessions", "refresh_token_exchanges", "activity_log")
+        tried = "activity_log WHERE action_type <> 'refresh_refused'"
+        tables = ("users", "user_sessions", "refresh_token_exchanges", tried)
         return [execute(self.url, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
 
     def age(self, session_id: int, **columns: timedelta) -> None:

@@ -17,7 +17,7 @@ from app.identity.mvp import is_mvp_user, retire
 from app.identity.one_time import void_resets
 from app.identity.permissions import MEMBER, OWNER
 from app.identity.sessions import EndReason, end_sessions
-from app.identity.throttle import forget_user
+from app.identity.throttle import forget_failures
 from app.models.base import folded
 from app.models.database import ActivityLog, User
 
@@ -122,14 +122,15 @@ def set_password(
 ) -> None:
     """From now on this password alone signs in; sessions end, but for the one with the id `but`.
 
-    Password resets that were issued are good no more. An MVP user who gets a password this way is claimed thereby.
+    Password resets that were issued are good no more, and failures to sign in are forgotten. An MVP user who gets a
+    password this way is claimed thereby.
     """
     if is_mvp_user(session, user):
         retire(session, user)
     user.password_hash = password_hash
     void_resets(session, user.id)
     end_sessions(session, user.id, reason, but=but)
-    forget_user(session, user.id)
+    forget_failures(session, user)
     session.flush()
 
 

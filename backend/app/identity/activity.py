@@ -57,6 +57,7 @@ class Action(StrEnum):
     SIGN_IN_FAILED = "sign_in_failed"
     SIGN_IN_THROTTLED = "sign_in_throttled"
     SESSION_REFRESHED = "session_refreshed"
+    REFRESH_REFUSED = "refresh_refused"
     REFRESH_TOKEN_REUSED = "refresh_token_reused"  # noqa: S105 - an event
     SESSION_ENDED = "session_ended"
     SESSIONS_ENDED = "sessions_ended"

@@ -174,11 +174,10 @@ def _matches_argon2(text: str, stored: str) -> bool | None:
 def _matches_bcrypt(password: str, stored: str) -> bool | None:
     """None when bcrypt cannot read the hash after all, and has done no work.
 
-    Those who made these hashes did not normalise: the password counts as typed, and after NFC.
+    Those who made these hashes did not normalise: the password counts as typed.
     """
-    spellings = dict.fromkeys((password, normalised(password)))
     try:
-        return any(bcrypt.checkpw(_encoded(each)[:_BCRYPT_BYTES], stored.encode()) for each in spellings)
+        return bcrypt.checkpw(_encoded(password)[:_BCRYPT_BYTES], stored.encode())
     except ValueError:
         return None
 

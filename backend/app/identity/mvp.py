@@ -54,7 +54,10 @@ def ensure_mvp_user(session: Session, token: Callable[[], str | None], email: st
     session.execute(text("SELECT set_config('lock_timeout', :bound, true)"), {"bound": LOCK_TIMEOUT})
     _lock(session)
     user = _find(session, email)
-    if _is_claimed(session) or (user is not None and user.password_hash):
+    if user is not None and user.password_hash and not _is_claimed(session):
+        # An older deployment's, or somebody's at a psql prompt; whatever becomes of the user, it stays claimed.
+        _put_down_claim(session, user)
+    if _is_claimed(session):
         _revoke_configured(session)
         return MvpState.CLAIMED
     configured = _usable(token())
@@ -87,8 +90,7 @@ def retire(session: Session, user: User, *, keep_token: bool = False) -> None:
     """
     _lock(session)
     token = _configured_token(session, user)
-    claim = insert(MvpClaim).values(id=1, user_id=user.id, token_hash=token.secret_hash if token else None)
-    if session.scalar(claim.on_conflict_do_nothing().returning(MvpClaim.id)) is None:
+    if not _put_down_claim(session, user):
         raise AlreadyClaimed
     if keep_token and token is not None:
         token.from_configuration = False
@@ -112,6 +114,13 @@ def _lock(session: Session) -> None:
 
 def _is_claimed(session: Session) -> bool:
     return session.get(MvpClaim, 1) is not None
+
+
+def _put_down_claim(session: Session, user: User) -> bool:
+    """False where there is one already."""
+    token = _configured_token(session, user)
+    claim = insert(MvpClaim).values(id=1, user_id=user.id, token_hash=token.secret_hash if token else None)
+    return session.scalar(claim.on_conflict_do_nothing().returning(MvpClaim.id)) is not None
 
 
 def _configured_token(session: Session, user: User) -> ApiToken | None:

@@ -5,7 +5,7 @@ The database's clock and its row locks decide: of several who use a token at the
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import AppError, BadRequest, NotFound
@@ -51,19 +51,21 @@ def invite(
     return invitation, minted
 
 
+def check_invitation(session: Session, token: str, email: str) -> None:
+    """Raises InvalidInvitation: `redeem` would; nobody waits for anybody."""
+    if session.scalar(select(Invitation.id).where(_is_good(token, email))) is None:
+        raise InvalidInvitation
+
+
 def redeem(session: Session, token: str, email: str) -> Invitation:
     """Use an invitation up for an account with this address; the caller fills in `used_by`.
 
     Raises:
         InvalidInvitation: it is not, or no longer, good, or is bound to another address.
     """
-    if not is_well_formed(token, INVITATION):
-        raise InvalidInvitation
-    is_for_them = or_(Invitation.email.is_(None), folded(Invitation.email) == folded(email))
-    is_good = and_(Invitation.used_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > database_now)
     invitation = session.scalar(
         update(Invitation)
-        .where(Invitation.secret_hash == hash_token(token), is_good, is_for_them)
+        .where(_is_good(token, email))
         .values(used_at=database_now)
         .returning(Invitation)
         .execution_options(populate_existing=True)
@@ -71,6 +73,18 @@ def redeem(session: Session, token: str, email: str) -> Invitation:
     if invitation is None:
         raise InvalidInvitation
     return invitation
+
+
+def _is_good(token: str, email: str) -> ColumnElement[bool]:
+    if not is_well_formed(token, INVITATION):
+        return false()
+    return and_(
+        Invitation.secret_hash == hash_token(token),
+        Invitation.used_at.is_(None),
+        Invitation.revoked_at.is_(None),
+        Invitation.expires_at > database_now,
+        or_(Invitation.email.is_(None), folded(Invitation.email) == folded(email)),
+    )
 
 
 def issue_reset(session: Session, user: User) -> tuple[PasswordReset, MintedToken]:
@@ -98,6 +112,12 @@ def find_reset(session: Session, token: str) -> PasswordReset | None:
         .where(PasswordReset.secret_hash == hash_token(token), _is_open())
         .execution_options(populate_existing=True)
     )
+
+
+def owner_of_reset(session: Session, token: str) -> User | None:
+    """Whose the token is or was, good or not."""
+    issued = select(PasswordReset.user_id).where(PasswordReset.secret_hash == hash_token(token))
+    return session.scalar(select(User).where(User.id.in_(issued)))
 
 
 def consume_reset(session: Session, token: str) -> int:

@@ -7,6 +7,9 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
 from threading import Semaphore
 from typing import ParamSpec, TypeVar
 
@@ -24,35 +27,23 @@ __all__ = [
     "verify_password",
 ]
 
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class HashingLane:
-    """Where passwords are hashed: as many at once as there are CPUs, and a short queue before them.
+class Lane:
+    """Threads of its own for slow work, and a short queue before them.
 
-    One for each process. A flood of sign-ins takes neither more memory than that, nor the event loop, nor the
-    threads of other requests.
+    A flood of it takes neither the event loop nor the threads of other requests.
     """
 
-    def __init__(self, workers: int | None = None, queue: int | None = None, patience: float = 2.0) -> None:
-        """`queue` is how many may wait, four for each worker unless told; `patience` how long each does, in seconds."""
-        workers = workers or _cpus()
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="hashing")
-        self._places = Semaphore(workers + (4 * workers if queue is None else queue))
+    def __init__(self, workers: int, queue: int, patience: float) -> None:
+        """`queue` is how many may wait, `patience` how long each does, in seconds."""
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords")
+        self._places = Semaphore(workers + queue)
         self._patience = patience
-
-    async def hash(self, password: str) -> str:
-        """What `hash_password` answers. Raises HashingBusy."""
-        return await self.run(hash_password, password)
-
-    async def hash_new(self, password: str, *, pointer: str, about: Iterable[str | None]) -> str:
-        """The hash of a password that `refuse_weak` lets pass. Raises InvalidInput or HashingBusy."""
-        return await self.run(_hash_new, password, pointer=pointer, about=about)
-
-    async def verify(self, password: str, stored: str | None) -> Verdict:
-        """What `verify_password` answers. Raises HashingBusy."""
-        return await self.run(verify_password, password, stored)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `work` answers, in a thread of the lane.
@@ -75,14 +66,49 @@ class HashingLane:
         finally:
             answer.cancel()
 
+    def close(self) -> None:
+        """What has not begun never will."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-def _hash_new(password: str, *, pointer: str, about: Iterable[str | None]) -> str:
-    refuse_weak(password, pointer=pointer, about=about)
-    return hash_password(password)
+
+class HashingLane(Lane):
+    """Where passwords are hashed: as many at once as there are CPUs. One for each process.
+
+    New ones are scored in a lane of one beside it: whoever makes up passwords keeps nobody from signing in.
+    """
+
+    def __init__(self, workers: int | None = None, queue: int | None = None, patience: float = 2.0) -> None:
+        """`queue` is four for each worker unless told."""
+        workers = workers or _cpus()
+        super().__init__(workers, 4 * workers if queue is None else queue, patience)
+        self._scoring = Lane(1, 8, patience)
+
+    async def hash(self, password: str) -> str:
+        """What `hash_password` answers. Raises HashingBusy."""
+        return await self.run(hash_password, password)
+
+    async def hash_new(self, password: str, *, pointer: str, about: Iterable[str | None]) -> str:
+        """The hash of a password that `refuse_weak` lets pass. Raises InvalidInput or HashingBusy."""
+        await self.refuse_weak(password, pointer=pointer, about=about)
+        return await self.hash(password)
+
+    async def refuse_weak(self, password: str, *, pointer: str, about: Iterable[str | None]) -> None:
+        """What `refuse_weak` raises, or HashingBusy."""
+        await self._scoring.run(refuse_weak, password, pointer=pointer, about=about)
+
+    async def verify(self, password: str, stored: str | None) -> Verdict:
+        """What `verify_password` answers. Raises HashingBusy."""
+        return await self.run(verify_password, password, stored)
+
+    def close(self) -> None:
+        super().close()
+        self._scoring.close()
 
 
 def _cpus() -> int:
-    """Those this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Those this process may use, where the system tells; a container may have a part of one."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no such file, or no limit: `max`
+        quota, period = map(int, _CGROUP_LIMIT.read_text(encoding="ascii").split())
+        cpus = min(cpus, ceil(quota / period))
+    return cpus

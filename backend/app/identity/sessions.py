@@ -35,10 +35,14 @@ class EndReason(StrEnum):
     LEGACY = "legacy"
 
 
-class RefreshTokenReused(InvalidToken):
-    """Somebody holds a refresh token that was exchanged before; the answer does not say so, and the session is over."""
+class RefreshRefused(InvalidToken):
+    """The session is over. The account's log keeps that somebody tried; the answer does not say so."""
 
     keeps_writes = True
+
+
+class RefreshTokenReused(RefreshRefused):
+    """Somebody holds a refresh token that was exchanged before; from now on the session is over."""
 
 
 class Lifetimes(NamedTuple):
@@ -107,7 +111,8 @@ class Sessions:
         """Exchange a refresh token; within REUSE_GRACE the same one gives the same successor again.
 
         Raises:
-            InvalidToken: it is none, or its session is over.
+            InvalidToken: it is none.
+            RefreshRefused: its session is over.
             RefreshTokenReused: it was exchanged longer ago; its session is over from now on.
         """
         claims = self._keys.read(TokenType.REFRESH, refresh_token)
@@ -115,7 +120,7 @@ class Sessions:
             _alive_with_user(claims, self.lifetimes.idle).add_columns(_NOW).with_for_update(of=UserSession)
         ).one_or_none()
         if row is None:
-            raise InvalidToken
+            raise _refusal(session, claims, origin)
         found, user, now = row
         if claims.jti == found.refresh_token_jti:
             _rotate(session, found, now)
@@ -221,6 +226,18 @@ def _recent_successor(session: Session, claims: Claims, now: datetime) -> _Issue
         )
     )
     return _Issue(exchange.successor_jti, exchange.exchanged_at) if exchange else None
+
+
+def _refusal(session: Session, claims: Claims, origin: Origin) -> InvalidToken:
+    """What to raise for a token whose session is over, once that is put down; a session that is gone tells nobody."""
+    row = session.scalar(
+        select(UserSession).where(UserSession.id == claims.session_id, UserSession.user_id == claims.user_id)
+    )
+    if row is None:
+        return InvalidToken()
+    user = session.get_one(User, row.user_id)
+    record(session, origin, Action.REFRESH_REFUSED, user=user, resource=_resource(row))
+    return RefreshRefused()
 
 
 def _resource(row: UserSession) -> tuple[Resource, int]:

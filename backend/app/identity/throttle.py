@@ -2,11 +2,14 @@
 
 An attempt is counted before its password is verified: however many come at once, no more get through than the
 allowance says. An attempt that is refused counts nowhere, so that insisting prolongs nothing, and whoever is shut
-out by an address cannot shut out an account. Follows NIST SP 800-63B, *Rate limiting (throttling)*: waits that grow
-from 30 seconds on, about 100 guesses a day at one account, and networks from which a user has signed in before.
+out by an address cannot shut out an account. Attempts are counted by the name as it was typed, whether an account has
+it or not, so that the answers tell neither that it exists nor which names are one account's.
+
+Follows NIST SP 800-63B, *Rate limiting (throttling)*: waits that grow from 30 seconds on, and networks from which a
+user has signed in before. That leaves about 100 guesses a day at one name, and about 200 at an account that has a
+username besides its address; whoever shares a network from which its owner signs in has another 100 there.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,44 +17,31 @@ from enum import StrEnum
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 
-from sqlalchemy import (
-    Delete,
-    Integer,
-    Update,
-    case,
-    delete,
-    func,
-    literal,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import Delete, Integer, Update, case, delete, exists, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.core.errors import TooManyAttempts
-from app.models.database import KnownAddress, ThrottledKey
+from app.models.base import folded
+from app.models.database import KnownAddress, ThrottledKey, User
 
 
 class Kind(StrEnum):
     """What attempts are counted by."""
 
-    USER = "user"
-    """The account, wherever they come from."""
     NAME = "name"
-    """The name that was typed, where no account has it: the answers must not tell."""
+    """The name as it was typed, but for its case, wherever they come from; an account may have it or not."""
     NETWORK = "network"
-    """Where they come from, whatever account they are at."""
+    """Where they come from, whatever name they are at."""
     USER_AT_NETWORK = "user at network"
-    """The account and a network it has signed in from, in the place of both."""
+    """The account and a network it has signed in from, in the place of the name; it alone decides."""
 
 
-FREE_ATTEMPTS = {Kind.USER: 5, Kind.NAME: 5, Kind.USER_AT_NETWORK: 5, Kind.NETWORK: 20}
+FREE_ATTEMPTS = {Kind.NAME: 5, Kind.USER_AT_NETWORK: 5, Kind.NETWORK: 20}
 """Attempts that may fail without a wait.
 
-The first three are alike, or a sixth attempt would tell who has an account, and who has signed in from here.
+The first two are alike, or a sixth attempt would tell who has signed in from here.
 """
 
 DELAYS = tuple(timedelta(seconds=seconds) for seconds in (30, 60, 120, 240, 480, 900))
@@ -85,7 +75,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt that was admitted; each of its keys counts it as a failure until it is known to be none."""
+    """An attempt that was admitted; each of these keys counts it as a failure until it is known to be none."""
 
     counted: tuple[Counted, ...]
     """In the order in which rows are locked everywhere, so that attempts never wait for each other in a circle."""
@@ -96,25 +86,33 @@ def begin_attempt(session: Session, account: str, address: str | None, user_id: 
 
     Args:
         session: The transaction.
-        account: The name as it was typed.
+        account: The name as it was typed. The database folds it, for it is by the database that it finds an account:
+            this process may know another version of Unicode.
         address: The client's, as `app.web.client` tells it.
         user_id: The account with that name, if there is one.
 
     Raises:
-        TooManyAttempts: one of its keys has to wait; the attempt was counted on none.
+        TooManyAttempts: the name or the network has to wait, or on a network that is known, the account there; the
+            attempt was counted on no key.
     """
-    kinds = _keys(session, account, network_of(address), user_id)
-    with session.begin_nested() as savepoint:
-        blocked_until = {row.key: row.blocked_until for row in session.execute(_count(kinds))}
-        if refused := len(blocked_until) < len(kinds):
-            savepoint.rollback()
-    if refused:
-        raise TooManyAttempts(_seconds_to_wait(session, kinds))
-    return Attempt(tuple(Counted(key, kinds[key], blocked_until[key]) for key in sorted(kinds)))
+    network = network_of(address)
+    is_known = exists().where(KnownAddress.user_id == user_id, KnownAddress.network == network)
+    name, known = session.execute(select(func.coalesce(folded(account), ""), is_known)).one()
+    whose = _key(Kind.USER_AT_NETWORK, f"{user_id} {network}") if known else _key(Kind.NAME, name)
+    return _admit(session, [whose, _key(Kind.NETWORK, network)])
+
+
+def begin_anonymous(session: Session, address: str | None) -> Attempt:
+    """Admit an attempt that is at no account, as a registration is, and count it on the network alone.
+
+    Raises:
+        TooManyAttempts: the network has to wait; the attempt was not counted.
+    """
+    return _admit(session, [_key(Kind.NETWORK, network_of(address))])
 
 
 def succeeded(session: Session, attempt: Attempt) -> None:
-    """Forget the failures of the account; the network's stay, less this attempt.
+    """Forget the failures at the name, or of the account on its network; the network's stay, less this attempt.
 
     Otherwise whoever has an account of his own could wash his address clean with it.
     """
@@ -139,11 +137,16 @@ def remember_address(session: Session, user_id: int, address: str | None) -> Non
     )
 
 
-def forget_user(session: Session, user_id: int) -> None:
-    """Begin anew, with a new password: no failure counts against the account, and no network is known."""
-    known = session.scalars(delete(KnownAddress).where(KnownAddress.user_id == user_id).returning(KnownAddress.network))
-    keys = [_key(Kind.USER, str(user_id)), *(_key(Kind.USER_AT_NETWORK, f"{user_id} {each}") for each in known)]
-    for key in sorted(key for key, _ in keys):
+def forget_failures(session: Session, user: User) -> None:
+    """Begin anew, with a new password: no failure counts against the account, under any of its names.
+
+    Its networks stay known, or whoever keeps guessing would shut the owner out; all they give is a count of their own.
+    """
+    known = session.scalars(select(KnownAddress.network).where(KnownAddress.user_id == user.id))
+    keys = [_key(Kind.USER_AT_NETWORK, f"{user.id} {network}") for network in known]
+    names = session.execute(select(folded(user.email), folded(user.username))).one()
+    keys += [_key(Kind.NAME, name) for name in names if name is not None]
+    for key, _ in sorted(keys):
         session.execute(delete(ThrottledKey).where(ThrottledKey.key == key))
 
 
@@ -172,21 +175,20 @@ def prune_throttle(session: Session, batch: int) -> int:
     return sum(len(session.execute(statement.returning(literal(1))).all()) for statement in statements)
 
 
-def _keys(session: Session, account: str, network: str, user_id: int | None) -> dict[bytes, Kind]:
-    if user_id is None:
-        return dict([_key(Kind.NAME, _folded(account)), _key(Kind.NETWORK, network)])
-    seen = select(KnownAddress.user_id).where(KnownAddress.user_id == user_id, KnownAddress.network == network)
-    if session.scalar(seen) is not None:
-        return dict([_key(Kind.USER_AT_NETWORK, f"{user_id} {network}")])
-    return dict([_key(Kind.USER, str(user_id)), _key(Kind.NETWORK, network)])
+def _admit(session: Session, keys: Iterable[tuple[bytes, Kind]]) -> Attempt:
+    kinds = dict(keys)
+    deciding = {key for key, kind in kinds.items() if kind is Kind.USER_AT_NETWORK} or set(kinds)
+    with session.begin_nested() as savepoint:
+        blocked_until = {row.key: row.blocked_until for row in session.execute(_count(kinds))}
+        if refused := not deciding <= blocked_until.keys():
+            savepoint.rollback()
+    if refused:
+        raise TooManyAttempts(_seconds_to_wait(session, deciding))
+    return Attempt(tuple(Counted(key, kinds[key], blocked_until[key]) for key in sorted(blocked_until)))
 
 
 def _key(kind: Kind, value: str) -> tuple[bytes, Kind]:
-    return sha256(f"{kind}\0{value}".encode(errors="surrogatepass")).digest(), kind
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return sha256(f"{kind}\0{value}".encode()).digest(), kind
 
 
 def _count(kinds: Mapping[bytes, Kind]) -> ReturningInsert[bytes, datetime]:

@@ -9,7 +9,7 @@ import re
 import secrets
 import string
 import zlib
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 API_TOKEN = "tb_"  # noqa: S105 - public, as are the others
 INVITATION = "tbi_"
@@ -22,10 +22,11 @@ _CHECKSUM_LENGTH = 6
 _SHAPE = re.compile(rf"[0-9A-Za-z]{{{_SECRET_LENGTH + _CHECKSUM_LENGTH}}}", re.ASCII)
 
 
-class MintedToken(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class MintedToken:
     """The only moment at which the token exists in clear."""
 
-    plain: str
+    plain: str = field(repr=False)
     prefix: str
     secret_hash: bytes
 

@@ -67,7 +67,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.exception_handler(RequestValidationError)(_on_invalid_request)
     app.exception_handler(ResponseValidationError)(_on_invalid_answer)
     app.exception_handler(DBAPIError)(_on_database_error)
-    app.exception_handler(PoolTimeoutError)(_on_exhausted_pool)
+    app.exception_handler(PoolTimeoutError)(_on_database_error)
     declare_problems(app)
 
 
@@ -153,16 +153,19 @@ async def _on_invalid_answer(request: Request, error: ResponseValidationError) -
     raise RuntimeError(f"{error.endpoint_path} answered what its model does not allow: {faults}") from None
 
 
-async def _on_database_error(request: Request, error: DBAPIError) -> Response:
+async def _on_database_error(request: Request, error: DBAPIError | PoolTimeoutError) -> Response:
+    return problem_response(refusal_of(error))
+
+
+def refusal_of(error: DBAPIError | PoolTimeoutError) -> AppError:
+    """What a client is told of it; raises the error itself where that is a bug."""
+    if isinstance(error, PoolTimeoutError):
+        logger.warning("no database connection is free: %s", error)
+        return ServiceUnavailable("Every database connection is in use; try again shortly.")
     if getattr(error.orig, "pgcode", None) == _FOREIGN_KEY_VIOLATION:
         # No request names a row that was not looked up, or is not its caller's own: it was there a moment ago.
-        return problem_response(Conflict("Something that this refers to was deleted meanwhile."))
+        return Conflict("Something that this refers to was deleted meanwhile.")
     if not is_outage(error):
         raise error
     logger.warning("the database does not answer: %s", str(error.orig).strip())
-    return problem_response(DatabaseUnavailable())
-
-
-async def _on_exhausted_pool(request: Request, error: PoolTimeoutError) -> Response:
-    logger.warning("no database connection is free: %s", error)
-    return problem_response(ServiceUnavailable("Every database connection is in use; try again shortly."))
+    return DatabaseUnavailable()

@@ -15,7 +15,7 @@ from tests.support.service import in_process, settings_for
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused sign-ins are answered without a wait."""
-    monkeypatch.setattr(flows, "REFUSAL_TAKES", 0)
+    monkeypatch.setattr(flows, "REFUSAL_TAKES", 0.001)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -141,7 +141,7 @@ class TestAnotherStart:
         caplog.clear()
         overrides = {"api_token": token} if token else {}
         async with in_process(settings_for(clone_url, tmp_path, **overrides)) as second:
-            assert "API_TOKEN makes nobody the MVP user any more" in caplog.text
+            assert "API_TOKEN opens nothing new" in caplog.text
             assert accounts_in(clone_url) == before
             answer = await second.get(ME, headers=bearer(token) if token else bearer())
             assert answer.status_code == (200 if keep and not token else 401)
@@ -222,7 +222,7 @@ class TestWhatDoesNotFit:
             ({"email": "Founder <founder@example.test>"}, "/email", "email"),
             ({"username": "a b c"}, "/username", "username"),
             ({"role": "owner"}, "/role", "extra_forbidden"),
-            ({"keep_api_token": "perhaps"}, "/keep_api_token", "bool_parsing"),
+            ({"keep_api_token": "perhaps"}, "/keep_api_token", "bool_type"),
             ({"keep_api_token": None}, "/keep_api_token", "bool_type"),
         ],
     )

@@ -52,10 +52,17 @@ class TestAnAccount:
                 answers.append((headers, body))
         assert seen["ann"] == seen["nobody"]
 
-    async def test_is_one_by_whatever_name(self, client: httpx.AsyncClient, ann: int) -> None:
-        for name in ("ann", "ANN", "ann@example.test", "Ann@Example.test", "aNN"):
+    async def test_is_one_however_its_name_is_typed(self, client: httpx.AsyncClient, ann: int) -> None:
+        for name in ("ann", "ANN", "Ann", "aNN", "ａnn"):  # noqa: RUF001 - the point
             await fail(client, LAIR, name, 1)
-        assert refusal(await attempt(client, LAIR, "ann")) == TOO_MANY
+        assert refusal(await attempt(client, LAIR, "ann", PASSWORD)) == TOO_MANY
+
+    @pytest.mark.parametrize("name", ["ann", "zoe"])
+    async def test_does_not_tell_that_two_names_are_its(self, client: httpx.AsyncClient, ann: int, name: str) -> None:
+        await fail(client, LAIR, f"{name}@example.test")
+        await fail(client, LAIR, name)
+        for each in (name, f"{name}@example.test"):
+            assert refusal(await attempt(client, LAIR, each)) == TOO_MANY
 
     async def test_that_does_not_exist_is_one_too(self, client: httpx.AsyncClient) -> None:
         for name in ("straße", "STRASSE", "Strasse", "STRAẞE", "strasse"):
@@ -126,6 +133,17 @@ class TestTheOwner:
 
 
 class TestANetwork:
+    async def test_that_tries_many_who_have_been_there_waits_for_others(
+        self, client: httpx.AsyncClient, url: str, ann: int
+    ) -> None:
+        names = [f"been-there-{number}@example.test" for number in range(FREE_FOR_A_NETWORK // FREE)]
+        for name in names:
+            add_account(url, name)
+            assert (await attempt(client, LAIR, name, PASSWORD)).status_code == 200
+        for name in names:
+            await fail(client, LAIR, name)
+        assert refusal(await attempt(client, LAIR, "ann", PASSWORD)) == TOO_MANY
+
     async def test_that_tries_many_names_waits(self, client: httpx.AsyncClient, ann: int) -> None:
         for number in range(FREE_FOR_A_NETWORK):
             await fail(client, LAIR, f"name-{number}", 1)

@@ -117,7 +117,8 @@ async def ann_goes_on(diary: Diary, refresh_token: str) -> None:
     await diary.post("auth/refresh", body)  # the other tab
     execute(diary.url, "UPDATE refresh_token_exchanges SET exchanged_at = exchanged_at - interval '1 minute'")
     await diary.post("auth/refresh", body, ("refresh_token_reused", ANN, None, "anonymous"))
-    await diary.post("auth/refresh", {"refresh_token": successor["refresh_token"]})
+    over: Row = ("refresh_refused", ANN, None, "anonymous")
+    await diary.post("auth/refresh", {"refresh_token": successor["refresh_token"]}, over)
     opened = [
         await diary.post("auth/login", {"username": ANN, "password": PASSWORD}, ("signed_in", ANN, ANN, "proven"))
         for _ in range(3)
@@ -139,7 +140,7 @@ async def ann_forgets_her_password(diary: Diary, founder: str) -> None:
     body = {"token": reset["token"], "new_password": SECOND}
     await diary.post("auth/password/reset", body | {"new_password": "password1234"})
     await diary.post("auth/password/reset", body, ("password_reset", ANN, ANN, "proven"))
-    await diary.post("auth/password/reset", body, refused)
+    await diary.post("auth/password/reset", body, ("password_reset_refused", ANN, None, "anonymous"))
     await diary.post("auth/login", {"username": ANN, "password": PASSWORD}, ("sign_in_failed", ANN, None, "anonymous"))
     await diary.post("auth/login", {"username": ANN, "password": SECOND}, ("signed_in", ANN, ANN, "proven"))
 

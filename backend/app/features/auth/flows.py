@@ -3,7 +3,8 @@
 Neither a connection nor a thread is held meanwhile; what the first transaction saw, the second one checks again.
 """
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,12 +18,12 @@ from app.identity.activity import Origin
 from app.identity.passwords import HashingBusy, HashingLane
 from app.identity.principal import Principal
 from app.identity.sessions import Sessions, TokenPair
-from app.identity.throttle import withdraw
+from app.identity.throttle import Attempt, withdraw
 from app.models.database import User
 from app.web.session import Transactions
 
 REFUSAL_TAKES = 0.5
-"""Seconds after which a refused sign-in is answered at the earliest.
+"""Seconds, or a multiple of them, after which a refused sign-in is answered.
 
 Old bcrypt hashes and the database's work for one kind of refusal or another do not tell accounts apart then.
 """
@@ -38,11 +39,11 @@ class Auth:
 
     async def sign_in(self, request: SignInRequest) -> TokenPair:
         """Raises InvalidCredentials, TooManyAttempts or HashingBusy."""
-        earliest_refusal = anyio.current_time() + REFUSAL_TAKES
+        began = anyio.current_time()
         try:
             return await self._sign_in(request.username, request.password.get_secret_value())
         except service.InvalidCredentials:
-            await anyio.sleep_until(earliest_refusal)
+            await anyio.sleep(-(anyio.current_time() - began) % REFUSAL_TAKES)
             raise
 
     async def _sign_in(self, name: str, password: str) -> TokenPair:
@@ -55,12 +56,9 @@ class Auth:
         return answer
 
     async def _checked(self, begun: service.SignIn, password: str) -> service.SignIn:
-        """Raises HashingBusy; the attempt does not count then."""
-        try:
+        """Raises HashingBusy."""
+        async with self._counting(begun.attempt):
             verdict = await self.lane.verify(password, begun.password_hash)
-        except HashingBusy:
-            await self.transactions.run(lambda session: withdraw(session, begun.attempt))
-            raise
         better_hash = None
         if verdict.rehash:
             with suppress(HashingBusy):  # the next sign-in will do
@@ -72,15 +70,19 @@ class Auth:
         return await self.transactions.run(lambda session: self.sessions.refresh(session, refresh_token, self.origin))
 
     async def register(self, request: RegistrationRequest) -> tuple[TokenPair, User]:
-        """Raises RegistrationClosed, InvalidInvitation, EmailTaken, UsernameTaken, InvalidInput or HashingBusy."""
+        """Raises RegistrationClosed, TooManyAttempts, InvalidInvitation, EmailTaken, UsernameTaken or InvalidInput."""
         email, invitation = request.email, request.invitation
-        await self.transactions.run(
-            lambda session: service.check_registration(session, self.registration, email, invitation, self.origin)
+        attempt = await self.transactions.run(
+            lambda session: service.begin_registration(session, self.registration, email, invitation, self.origin)
         )
-        new = await self._hashed(request)
-        return await self.transactions.run(
-            lambda session: service.register(session, self.sessions, new, invitation, self.origin)
-        )
+        async with self._counting(attempt):
+            new = await self._hashed(request)
+
+        def register(session: Session) -> tuple[TokenPair, User]:
+            user = service.register(session, attempt, new, invitation, self.origin)
+            return service.sign_in_as(session, self.sessions, user, self.origin), user
+
+        return await self.transactions.run(register)
 
     async def claim(self, caller: Principal, request: ClaimRequest) -> tuple[TokenPair, User]:
         """Raises AlreadyClaimed, EmailTaken, UsernameTaken, InvalidInput or HashingBusy."""
@@ -104,6 +106,15 @@ class Auth:
         await self.transactions.run(
             lambda session: service.reset_password(session, request.token, password_hash, self.origin)
         )
+
+    @asynccontextmanager
+    async def _counting(self, attempt: Attempt) -> AsyncIterator[None]:
+        """An attempt that fails because the service is busy does not count."""
+        try:
+            yield
+        except HashingBusy:
+            await self.transactions.run(lambda session: withdraw(session, attempt))
+            raise
 
     async def _hashed(self, request: NewAccount) -> NewUser:
         about = (request.email, request.username, request.full_name)

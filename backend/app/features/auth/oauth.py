@@ -1,6 +1,5 @@
 """The token endpoint of OAuth 2.0 (RFC 6749): its form, and its errors, which are no problem+json."""
 
-import logging
 from typing import Any, Final, Literal
 from urllib.parse import parse_qsl
 
@@ -10,12 +9,10 @@ from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from app.core.errors import AppError, DatabaseUnavailable
-from app.db.engine import is_outage
+from app.core.errors import AppError
 from app.features.auth.schemas import RefreshRequest, SignInRequest
+from app.web.problems import refusal_of
 from app.web.schemas import Reply
-
-log = logging.getLogger(__name__)
 
 FORM: Final = "application/x-www-form-urlencoded"
 MAX_PARAMETERS: Final = 50
@@ -86,18 +83,11 @@ def _parse(content_type: str, body: bytes) -> dict[str, str]:
 def oauth_error(error: AppError | DBAPIError | PoolTimeout) -> JSONResponse:
     """Raises `error` itself where it is a bug and no refusal."""
     if not isinstance(error, AppError):
-        error = _unavailable(error)
+        error = refusal_of(error)
     headers = {name: value for name, value in error.headers.items() if name == "Retry-After"}
     content: dict[str, Any] = {"error": _code(error), "error_description": _printable(str(error))}
     status = error.status if error.status in {429, 503} else 400
     return JSONResponse(content, status, headers | NO_STORE)
-
-
-def _unavailable(error: DBAPIError | PoolTimeout) -> DatabaseUnavailable:
-    if isinstance(error, DBAPIError) and not is_outage(error):
-        raise error
-    log.warning("the database does not answer: %s", str(getattr(error, "orig", error)).strip())
-    return DatabaseUnavailable()
 
 
 def _code(error: AppError) -> ErrorCode:

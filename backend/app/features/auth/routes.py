@@ -129,7 +129,7 @@ def logout(
     status_code=201,
     summary="Make an account",
     dependencies=CARRIES_TOKENS,
-    responses=problem_responses(403, 409, 413, 422, 503),
+    responses=problem_responses(403, 409, 413, 422, 429, 503),
 )
 async def register(auth: AuthDep, body: RegistrationRequest, response: Response) -> AccountReply:
     """With an invitation, or without one where the service is open to everybody. The answer opens a session."""
@@ -156,7 +156,7 @@ async def claim(caller: Annotated[Principal, require_claim()], auth: AuthDep, bo
     "/password/reset",
     status_code=204,
     summary="Set a new password with a reset token",
-    responses=problem_responses(400, 413, 422, 503),
+    responses=problem_responses(400, 409, 413, 422, 503),
 )
 async def reset_password(auth: AuthDep, body: PasswordResetRequest) -> None:
     """The token is good once. Every session of the user ends."""

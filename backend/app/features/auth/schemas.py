@@ -1,6 +1,6 @@
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from app.identity.names import EmailAddress, FullName, Username
 from app.identity.passwords import GivenPassword, NewPassword
@@ -15,7 +15,7 @@ class SignInRequest(Body):
 
 
 class RefreshRequest(Body):
-    refresh_token: str
+    refresh_token: Annotated[str, Field(repr=False)]
 
 
 class NewAccount(Body):
@@ -26,17 +26,17 @@ class NewAccount(Body):
 
 
 class RegistrationRequest(NewAccount):
-    invitation: str | None = None
+    invitation: Annotated[str | None, Field(repr=False)] = None
     """The token of an invitation; needed where REGISTRATION is `invite`."""
 
 
 class ClaimRequest(NewAccount):
-    keep_api_token: bool = False
+    keep_api_token: StrictBool = False
     """Whether the token that this is called with goes on as an ordinary API token."""
 
 
 class PasswordResetRequest(Body):
-    token: str
+    token: Annotated[str, Field(repr=False)]
     """As an owner handed it out."""
     new_password: NewPassword
 
@@ -44,11 +44,11 @@ class PasswordResetRequest(Body):
 class TokenReply(Reply):
     """What RFC 6749 section 5.1 answers."""
 
-    access_token: str
+    access_token: Annotated[str, Field(repr=False)]
     token_type: Literal["bearer"] = "bearer"  # noqa: S105 - the type
     expires_in: int
     """Seconds for which the access token is good."""
-    refresh_token: str
+    refresh_token: Annotated[str, Field(repr=False)]
     scope: str
     """The permissions that the role grants, separated by spaces."""
 

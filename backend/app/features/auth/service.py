@@ -10,11 +10,19 @@ from app.core.errors import AppError, TooManyAttempts
 from app.identity.accounts import NewUser, change_user, create_user, find_by_login, set_password
 from app.identity.activity import Action, Origin, Resource, record, recorded_refusals
 from app.identity.mvp import AlreadyClaimed, is_mvp_user, retire
-from app.identity.one_time import InvalidInvitation, InvalidResetToken, consume_reset, find_reset, redeem
+from app.identity.one_time import (
+    InvalidInvitation,
+    InvalidResetToken,
+    check_invitation,
+    consume_reset,
+    find_reset,
+    owner_of_reset,
+    redeem,
+)
 from app.identity.permissions import MEMBER
 from app.identity.principal import Principal
 from app.identity.sessions import EndReason, Sessions, TokenPair, end_sessions
-from app.identity.throttle import Attempt, begin_attempt, remember_address, succeeded
+from app.identity.throttle import Attempt, begin_anonymous, begin_attempt, remember_address, succeeded
 from app.models.base import database_now
 from app.models.database import User
 
@@ -79,7 +87,7 @@ def finish_sign_in(session: Session, sessions: Sessions, checked: SignIn, origin
         raise InvalidCredentials
     succeeded(session, checked.attempt)
     if checked.better_hash is not None:
-        user.password_hash = checked.better_hash
+        _keep_account(session, user, password_hash=checked.better_hash)
     return sign_in_as(session, sessions, user, origin)
 
 
@@ -95,30 +103,30 @@ def log_out(session: Session, caller: Principal, scope: Scope, origin: Origin) -
         record(session, origin, Action.SESSIONS_ENDED, user=caller.user, scope=scope, count=count)
 
 
-def check_registration(
+def begin_registration(
     session: Session, mode: Registration, email: str, invitation: str | None, origin: Origin
-) -> None:
-    """Refuse, before a password is hashed, who may not register.
+) -> Attempt:
+    """Refuse, before a password is hashed, who may not register; count the attempt of everybody else.
 
     Raises:
         RegistrationClosed: nobody may.
+        TooManyAttempts: too many failed from there.
         InvalidInvitation: an invitation is needed and none was sent, or the one that was is not good.
     """
     with recorded_refusals(session, origin, Action.REGISTRATION_REFUSED):
         if mode == "closed":
             raise RegistrationClosed
+        attempt = begin_anonymous(session, origin.address)
+    with recorded_refusals(session, origin, Action.REGISTRATION_REFUSED):
         if mode == "invite" and invitation is None:
             raise InvalidInvitation
         if invitation is not None:
-            with session.begin_nested() as trial:
-                redeem(session, invitation, email)
-                trial.rollback()
+            check_invitation(session, invitation, email)
+    return attempt
 
 
-def register(
-    session: Session, sessions: Sessions, new: NewUser, invitation: str | None, origin: Origin
-) -> tuple[TokenPair, User]:
-    """Make an account, with the role of the invitation if there is one, and sign it in.
+def register(session: Session, attempt: Attempt, new: NewUser, invitation: str | None, origin: Origin) -> User:
+    """Make an account, with the role of the invitation if there is one.
 
     Raises:
         InvalidInvitation: it is used, revoked, expired, or for another address.
@@ -129,9 +137,10 @@ def register(
         user = create_user(session, replace(new, role=invited.role if invited else MEMBER))
         if invited:
             invited.used_by = user.id
+    succeeded(session, attempt)
     about: dict[str, Any] = {"invitation_id": invited.id} if invited else {}
     record(session, origin.as_user(user), Action.REGISTERED, user=user, **about)
-    return sign_in_as(session, sessions, user, origin), user
+    return user
 
 
 def check_claim(session: Session, caller: Principal, origin: Origin) -> None:
@@ -172,10 +181,9 @@ def begin_reset(session: Session, token: str, origin: Origin) -> User:
     Raises:
         InvalidResetToken: it is used, void or expired.
     """
-    with recorded_refusals(session, origin, Action.PASSWORD_RESET_REFUSED):
-        found = find_reset(session, token)
-        user = session.get(User, found.user_id) if found else None
-        if user is None:
+    user = owner_of_reset(session, token)
+    with recorded_refusals(session, origin, Action.PASSWORD_RESET_REFUSED, user):
+        if user is None or find_reset(session, token) is None:
             raise InvalidResetToken
     return user
 
@@ -186,24 +194,29 @@ def reset_password(session: Session, token: str, password_hash: str, origin: Ori
     Raises:
         InvalidResetToken: somebody used it before.
     """
-    with recorded_refusals(session, origin, Action.PASSWORD_RESET_REFUSED):
+    owner = owner_of_reset(session, token)
+    with recorded_refusals(session, origin, Action.PASSWORD_RESET_REFUSED, owner):
         user = session.get_one(User, consume_reset(session, token))
         set_password(session, user, password_hash, EndReason.PASSWORD_RESET)
+    if origin.address is not None:
+        remember_address(session, user.id, origin.address)
     record(session, origin.as_user(user), Action.PASSWORD_RESET, user=user)
 
 
 def sign_in_as(session: Session, sessions: Sessions, user: User, origin: Origin) -> TokenPair:
     """Open a session for somebody who has just proved to be `user` and remember where that was."""
-    # The account itself does not change: what sets `updated_at` elsewhere is kept out.
-    session.execute(
-        update(User).where(User.id == user.id).values(last_login_at=database_now, updated_at=User.updated_at)
-    )
-    session.refresh(user)
+    _keep_account(session, user, last_login_at=database_now)
     if origin.address is not None:
         remember_address(session, user.id, origin.address)
     pair = sessions.open(session, user, origin)
     record(session, origin.as_user(user), Action.SIGNED_IN, user=user, resource=(Resource.SESSION, pair.session_id))
     return pair
+
+
+def _keep_account(session: Session, user: User, **columns: Any) -> None:
+    """Write what comes with a sign-in; the account itself does not change, and `updated_at` stays."""
+    session.execute(update(User).where(User.id == user.id).values(**columns, updated_at=User.updated_at))
+    session.refresh(user)
 
 
 def _refusal(user: User | None, checked: SignIn) -> str | None:

@@ -5,12 +5,11 @@ Neither a connection nor a thread is held meanwhile; what the first transaction 
 
 from dataclasses import dataclass
 
-from app.core.errors import AppError
 from app.features.users import service
 from app.features.users.schemas import PasswordChange, UserRequest
 from app.identity.accounts import NewUser
 from app.identity.activity import Origin
-from app.identity.passwords import HashingLane
+from app.identity.passwords import HashingBusy, HashingLane
 from app.identity.principal import Principal, Profile
 from app.identity.throttle import withdraw
 from app.web.session import Transactions
@@ -41,21 +40,16 @@ class Flows:
             TooManyAttempts: it was tried too often with a wrong one, here or at the sign-in.
             HashingBusy: too many passwords are being hashed right now.
         """
-        origin = self.origin.by(caller)
+        origin, user = self.origin.by(caller), caller.user
+        new_password, about = request.new_password.get_secret_value(), (user.email, user.username, user.full_name)
+        await self.lane.refuse_weak(new_password, pointer="/new_password", about=about)
         begun = await self.transactions.run(lambda session: service.begin_password_change(session, caller, origin))
         try:
-            new_hash = await self._new_hash(caller.user, request, begun.password_hash)
-        except AppError:
+            verdict = await self.lane.verify(request.current_password.get_secret_value(), begun.password_hash)
+            new_hash = await self.lane.hash(new_password) if verdict.matches else None
+        except HashingBusy:
             await self.transactions.run(lambda session: withdraw(session, begun.attempt))
             raise
         await self.transactions.run(
             lambda session: service.finish_password_change(session, caller, begun, new_hash, origin)
         )
-
-    async def _new_hash(self, user: Profile, request: PasswordChange, stored: str | None) -> str | None:
-        """The hash of the new password, if the current one is right."""
-        verdict = await self.lane.verify(request.current_password.get_secret_value(), stored)
-        if not verdict.matches:
-            return None
-        about = (user.email, user.username, user.full_name)
-        return await self.lane.hash_new(request.new_password.get_secret_value(), pointer="/new_password", about=about)

@@ -7,11 +7,11 @@ from typing import Any
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.core.errors import AppError, InvalidToken, NotFound
+from app.core.errors import AppError, InvalidToken, NotFound, PermissionDenied
 from app.identity.accounts import NewUser, change_user, create_user, delete_user, set_password
 from app.identity.activity import Action, Origin, record, recorded_refusals
 from app.identity.one_time import issue_reset
-from app.identity.permissions import CredentialKind
+from app.identity.permissions import CredentialKind, Permission
 from app.identity.principal import Principal, Profile
 from app.identity.sessions import EndReason, end_sessions
 from app.identity.throttle import Attempt, begin_attempt, remember_address, succeeded
@@ -59,6 +59,18 @@ def own(session: Session, caller: Principal) -> User:
     if user is None:
         raise InvalidToken
     return user
+
+
+def find_for(session: Session, caller: Principal, user_id: int) -> User:
+    """Whom an admin may do this to: anybody, but oneself only with a credential that may issue credentials.
+
+    Raises:
+        NotFound: there is no such user.
+        PermissionDenied: what only a session may do at `/me` would be done another way.
+    """
+    if user_id == caller.user.id and not caller.may(Permission.ISSUE):
+        raise PermissionDenied(Permission.ISSUE)
+    return find(session, user_id)
 
 
 def create(session: Session, new: NewUser, origin: Origin) -> Profile:
