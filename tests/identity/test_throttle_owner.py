@@ -8,7 +8,6 @@ from app.identity.throttle import (
     FREE_ATTEMPTS,
     Kind,
     begin_attempt,
-    forget_user,
     network_of,
     prune_throttle,
     succeeded,
@@ -53,6 +52,46 @@ class TestAKnownNetwork:
         fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
         assert refused(engine, user_id=ann, address=HOME) in {29, 30}
         fail(engine, PER_ACCOUNT, user_id=ann, address=CAFE)
+
+    def test_failures_there_count_against_the_network_too(self, engine: Engine, url: str) -> None:
+        """Or whoever guesses at many who have been there could go on and on."""
+        for number in range(PER_NETWORK):
+            user = add_user(url, f"user{number}@example.test")
+            remember(engine, user, HOME)
+            begin(engine, f"user{number}", HOME, user)
+        assert refused(engine, "somebody else", HOME) in {29, 30}
+
+    def test_where_the_network_waits_it_is_left_as_it_is(self, engine: Engine, ann: int) -> None:
+        remember(engine, ann, HOME)
+        exhaust_network(engine, HOME)
+        before = rows(engine)
+        for end in (succeeded, withdraw, None):
+            attempt = begin(engine, user_id=ann, address=HOME)
+            assert [counted.kind for counted in attempt.counted] == [Kind.USER_AT_NETWORK]
+            with transaction(engine) as session:
+                if end is not None:
+                    end(session, attempt)
+        assert set(before) < set(rows(engine))
+
+    def test_a_refused_attempt_there_changes_nothing(self, engine: Engine, ann: int) -> None:
+        remember(engine, ann, HOME)
+        fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
+        before = rows(engine)
+        refused(engine, user_id=ann, address=HOME)
+        assert rows(engine) == before
+
+    def test_says_when_the_account_may_go_on_there(self, engine: Engine, ann: int) -> None:
+        remember(engine, ann, HOME)
+        fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
+        let_pass(engine, timedelta(seconds=20))
+        exhaust_network(engine, HOME, PER_NETWORK - PER_ACCOUNT)
+        assert refused(engine, user_id=ann, address=HOME) in {9, 10}
+        assert refused(engine, "somebody else", HOME) in {29, 30}
+
+    def test_a_success_there_counts_nothing_against_the_network(self, engine: Engine, ann: int) -> None:
+        remember(engine, ann, HOME)
+        for _ in range(PER_NETWORK + 5):
+            succeed(engine, user_id=ann, address=HOME)
         exhaust_network(engine, HOME)
 
     def test_is_known_for_that_account_alone(self, engine: Engine, url: str, ann: int) -> None:
@@ -69,19 +108,6 @@ class TestAKnownNetwork:
         refused(engine, user_id=ann, address=LAIR)
         fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
 
-    def test_a_new_password_begins_anew(self, engine: Engine, ann: int) -> None:
-        for address in (HOME, CAFE):
-            remember(engine, ann, address)
-        fail(engine, PER_ACCOUNT, user_id=ann, address=HOME)
-        fail(engine, PER_ACCOUNT, user_id=ann, address=LAIR)
-        refused(engine, user_id=ann, address=LAIR)
-        with transaction(engine) as session:
-            forget_user(session, ann)
-        # No network is known any more: wherever they come from, attempts are counted on the account.
-        fail(engine, PER_ACCOUNT - 1, user_id=ann, address=HOME)
-        fail(engine, 1, user_id=ann, address=LAIR)
-        refused(engine, user_id=ann, address=CAFE)
-
     def test_the_last_sign_in_from_there_counts(self, engine: Engine, url: str, ann: int) -> None:
         remember(engine, ann, HOME)
         execute(url, "UPDATE known_addresses SET last_seen_at = last_seen_at - interval '2 years'")
@@ -93,7 +119,7 @@ class TestAKnownNetwork:
         assert row["is_new"]
 
     def test_answers_do_not_tell_it_from_others(self) -> None:
-        assert FREE_ATTEMPTS[Kind.USER] == FREE_ATTEMPTS[Kind.NAME] == FREE_ATTEMPTS[Kind.USER_AT_NETWORK]
+        assert FREE_ATTEMPTS[Kind.NAME] == FREE_ATTEMPTS[Kind.USER_AT_NETWORK]
 
 
 class TestSuccess:

@@ -60,7 +60,7 @@ def test_thirty_guesses_from_as_many_networks(url: str, ann: int) -> None:
 
 def test_twenty_five_accounts_from_one_network(engine: Engine, url: str) -> None:
     users = [add_user(url, f"user{number}@example.test") for number in range(25)]
-    guesses = [lambda engine, user=user: begin(engine, user_id=user) for user in users]
+    guesses = [lambda engine, user=user: begin(engine, f"user{user}", user_id=user) for user in users]
     assert outcomes(url, guesses) == {True: PER_NETWORK, False: 5}
     assert Counter(row[1] for row in rows(engine)) == {1: PER_NETWORK, PER_NETWORK: 1}
 
@@ -78,7 +78,7 @@ def test_nobody_waits_in_a_circle(engine: Engine, url: str) -> None:
 
     def sign_in_often(engine: Engine, user: int, address: str) -> None:
         for _ in range(10):
-            succeed(engine, user_id=user, address=address)
+            succeed(engine, f"user{user}", address, user)
 
     pairs = [*product(users, (HOME, CAFE, LAIR))]
     work = [lambda engine, pair=pair: sign_in_often(engine, *pair) for pair in pairs]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from app.core.errors import TooManyAttempts
-from app.identity.throttle import Attempt, begin_attempt, remember_address, succeeded
+from app.identity.throttle import Attempt, begin_anonymous, begin_attempt, remember_address, succeeded
 from app.web.session import transaction
 
 HOME, CAFE, LAIR = "192.0.2.1", "198.51.100.7", "203.0.113.9"
@@ -27,6 +27,11 @@ def begin(engine: Engine, name: str = "nobody", address: str | None = LAIR, user
         return begin_attempt(session, name, address, user_id)
 
 
+def begin_nameless(engine: Engine, address: str | None = LAIR) -> Attempt:
+    with transaction(engine) as session:
+        return begin_anonymous(session, address)
+
+
 def fail(
     engine: Engine, times: int, name: str = "nobody", address: str | None = LAIR, user_id: int | None = None
 ) -> None:
@@ -38,6 +43,13 @@ def refused(engine: Engine, name: str = "nobody", address: str | None = LAIR, us
     """The seconds to wait."""
     with pytest.raises(TooManyAttempts) as refusal:
         begin(engine, name, address, user_id)
+    return refusal.value.retry_after
+
+
+def refused_nameless(engine: Engine, address: str | None = LAIR) -> int:
+    """The seconds to wait."""
+    with pytest.raises(TooManyAttempts) as refusal:
+        begin_nameless(engine, address)
     return refusal.value.retry_after
 
 

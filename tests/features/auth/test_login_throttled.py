@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.accounts import PASSWORD, add_account, password_of, refusal, sign_in, trail
 from tests.support.identity import execute, without_request_id
+from tests.support.service import bearer
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +121,17 @@ class TestTheOwner:
         assert (await attempt(client, HOME, "ann", PASSWORD)).status_code == 200
         await fail(client, HOME, "ann")
         assert refusal(await attempt(client, HOME, "ann", PASSWORD)) == TOO_MANY
+
+    async def test_is_spared_with_a_new_password_too(self, client: httpx.AsyncClient, ann: int) -> None:
+        token = (await attempt(client, HOME, "ann", PASSWORD)).json()["access_token"]
+        await fail(client, LAIR, "ann")
+        new = password_of("new")
+        body, headers = {"current_password": PASSWORD, "new_password": new}, {"X-Forwarded-For": CAFE}
+        answer = await client.put("/api/users/me/password", json=body, headers=headers | bearer(token))
+        assert answer.status_code == 204
+        await fail(client, LAIR, "ann")
+        assert refusal(await attempt(client, LAIR, "ann", new)) == TOO_MANY
+        assert (await attempt(client, HOME, "ann", new)).status_code == 200
 
     async def test_is_not_known_where_others_signed_in(self, client: httpx.AsyncClient, url: str, ann: int) -> None:
         add_account(url, "bob@example.test")
