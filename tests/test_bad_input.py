@@ -12,7 +12,7 @@ from tests.support.identity import Service, execute
 from tests.support.people import Person, add_person
 from tests.support.surface import FORM, JSON, OPERATIONS, Operation, Schema
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LITERALS = {
     "empty": '""',

@@ -11,7 +11,7 @@ from tests.support.identity import Service, execute
 from tests.support.people import NO_ID, Person, add_person
 from tests.support.surface import FORM, JSON, OPERATIONS, Operation
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 TEXTS = {
     "nothing": "",

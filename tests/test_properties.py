@@ -17,7 +17,7 @@ from tests.support.people import NO_ID, Person, Rows, add_person, mvp_user, rows
 from tests.support.service import bearer
 from tests.support.surface import FORM, OPERATIONS, Operation
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 class Kind(StrEnum):

@@ -138,7 +138,7 @@ async def test_a_user_with_a_password_was_claimed_and_api_token_is_refused(
     async with in_process(settings_for(deployed_url, tmp_path, mvp_email="founder@desk.test")) as client:
         answer = await client.get("/api/users/me", headers=bearer())
     assert answer.status_code == 401
-    assert "API_TOKEN makes nobody the MVP user any more" in caplog.text
+    assert "API_TOKEN opens nothing new" in caplog.text
     after = rows(deployed_url)
     assert {table: as_before(after[table], before[table]) for table in before} == before
     assert after["api_tokens"] == []
