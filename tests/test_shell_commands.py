@@ -10,6 +10,8 @@ from sqlalchemy import make_url
 from app.db.revisions import UPGRADE, head_revision, revisions
 from tests.support.service import Running, processes_in, running, uvicorn_process
 
+pytestmark = pytest.mark.slow
+
 BEFORE_HEAD = revisions()[head_revision()]
 
 

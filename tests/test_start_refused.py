@@ -12,6 +12,8 @@ from app.db.revisions import head_revision
 from tests.support.postgres import run_outside_transaction
 from tests.support.service import Running, free_port, processes_in, uvicorn_process
 
+pytestmark = pytest.mark.slow
+
 SECRET = "p4ss-of-the-tests"
 STRONG = "7f3c9a51e08b46d2a7c4f19e5d80b362"
 BESIDE_IT = re.compile(

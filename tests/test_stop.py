@@ -14,6 +14,8 @@ import pytest
 from tests.support.service import Server, free_port, kill_session, processes_in, uvicorn_process
 from tests.support.start import assert_all_gone, has_data, leave_data, pasted
 
+pytestmark = pytest.mark.slow
+
 
 def assert_starts(data_dir: Path, tmp_path: Path) -> None:
     with uvicorn_process(tmp_path, {"DATA_DIR": str(data_dir)}) as server:

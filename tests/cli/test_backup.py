@@ -20,6 +20,8 @@ from tests.support.chain import USERNAMES, dump, execute, revision_of, rows_of
 from tests.support.deployment import deploy
 from tests.support.service import Running, processes_in, running, settings_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def legacy_url(server_url: str) -> Iterator[str]:

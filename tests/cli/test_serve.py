@@ -11,6 +11,8 @@ from sqlalchemy import create_engine, inspect
 from tests.support.postgres import run_outside_transaction
 from tests.support.service import MVP_TOKEN, processes_in, running, serving
 
+pytestmark = pytest.mark.slow
+
 CLI = ("-m", "app.cli")
 
 

@@ -29,6 +29,8 @@ from tests.support.backups import (
 from tests.support.chain import USERNAMES, execute, revision_of
 from tests.support.service import in_process, settings_for
 
+pytestmark = pytest.mark.slow
+
 INSERT = """
 INSERT INTO users (email, preferences, created_at, updated_at) VALUES (gen_random_uuid()::text, '{}', now(), now())
 """

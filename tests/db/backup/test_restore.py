@@ -25,6 +25,8 @@ from tests.support.chain import USERNAMES, dump, execute, fetch, revision_of
 from tests.support.postgres import address_of, run_outside_transaction
 from tests.support.service import settings_for
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def legacy_url(server_url: str) -> Iterator[str]:

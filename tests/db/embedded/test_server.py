@@ -26,6 +26,8 @@ from tests.support.installation import (
     wait_for,
 )
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"fsync": "off"}
 
 

@@ -22,6 +22,8 @@ from tests.support.chain import (
 from tests.support.deployment import BCRYPT
 from tests.support.population import POPULATION, arrive
 
+pytestmark = pytest.mark.slow
+
 
 def only(row: Row, names: Row) -> Row:
     return {name: row[name] for name in names}

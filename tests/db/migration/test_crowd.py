@@ -29,6 +29,8 @@ from tests.support.crowd import Crowd, assert_at_head, at_work, dawdle, gathered
 from tests.support.pgbouncer import pgbouncer
 from tests.support.rows import fill
 
+pytestmark = pytest.mark.slow
+
 SIZE = 8
 SMALL_POOL = 3
 """Server connections for all of them; the one that migrates needs two."""

@@ -12,6 +12,8 @@ from app.db.revisions import VERSIONS, revisions
 from tests.support.chain import CHAIN, Row, downgrade, execute, revision_of, rows, upgrade
 from tests.support.rows import PER_TABLE, fill
 
+pytestmark = pytest.mark.slow
+
 FILLED = {
     "037b216f2ed1": frozenset({"users.email"}),  # forbids NULL: users without an address get one at a reserved domain
 }

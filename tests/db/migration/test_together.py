@@ -22,6 +22,8 @@ from tests.support import postgres
 from tests.support.chain import ACCOUNTS, CHAIN, ORDER_TEMPLATES, catalog, execute, fetch, revision_of, shell, upgrade
 from tests.support.service import Running, running
 
+pytestmark = pytest.mark.slow
+
 MIGRATE = """
 import logging, sys, time
 from pathlib import Path

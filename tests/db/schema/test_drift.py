@@ -9,6 +9,8 @@ from app.db.schema.report import inspect_schema
 from app.db.schema.text import render
 from tests.db.support import INSERT_USER, lines, staged
 
+pytestmark = pytest.mark.slow
+
 COLUMNS = """
 ALTER TABLE users DROP COLUMN username
     breaking users.username: missing column
