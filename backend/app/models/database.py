@@ -4,12 +4,14 @@ The first five are those of existing deployments, column for column; `users` nev
 leads here from an empty database and from every deployed revision; `db/schema/` tells when a live database differs.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, TextClause, and_, case, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from app.models.base import NOW_DEFAULT, Base, CreatedAt, IndexedId, UpdatedAt, database_now, folded
 
@@ -37,31 +39,77 @@ class User(Base):
     username: Mapped[str | None] = mapped_column(String(255))
 
 
+HAS_OUTCOME = text(
+    "actual_pnl > '-Infinity'::numeric AND actual_pnl < 'Infinity'::numeric "
+    "AND confidence_score >= 0 AND confidence_score <= 100"
+)
+"""Of recommendations: what came of it is known; older deployments hold scores and results that are no numbers."""
+
+
+RECOMMENDATION_FILTERS = (
+    (),
+    ("symbol",),
+    ("recommendation_type",),
+    ("status",),
+    ("symbol", "recommendation_type"),
+    ("symbol", "status"),
+    ("recommendation_type", "status"),
+    ("symbol", "recommendation_type", "status"),
+)
+"""What lists may be filtered by at once. Each has an index, or a page would pass over whatever does not fit."""
+
+
+def _listed(*filters: str) -> Index:
+    name = "_".join(["ix_ai_recommendations_list", *filters]).replace("recommendation_type", "type")
+    return Index(name, "user_id", *filters, "created_at", "id")
+
+
+def _outcomes(name: str, *columns: str | TextClause, include: Sequence[str] = ("confidence_score",)) -> Index:
+    return Index(name, *columns, postgresql_include=include, postgresql_where=HAS_OUTCOME)
+
+
 class AIRecommendation(Base):
     """What an analysis service suggested to a user. Who may see a row: its user; an owner, where it has none."""
 
     __tablename__ = "ai_recommendations"
+    __table_args__ = (
+        *(_listed(*filters) for filters in RECOMMENDATION_FILTERS),
+        Index("ix_ai_recommendations_expiry", "user_id", "expires_at", postgresql_where=text("status = 'pending'")),
+        _outcomes("ix_ai_recommendations_outcomes", "user_id", "actual_pnl"),
+        _outcomes("ix_ai_recommendations_outcomes_by_symbol", "user_id", "symbol", "actual_pnl"),
+        _outcomes("ix_ai_recommendations_outcomes_by_type", "user_id", "recommendation_type", "actual_pnl"),
+        _outcomes(
+            "ix_ai_recommendations_outcomes_by_month",
+            *("user_id", text("date_trunc('month', created_at)"), "actual_pnl"),
+            include=("created_at", "confidence_score"),
+        ),
+    )
 
     id: Mapped[IndexedId]
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    symbol: Mapped[str] = mapped_column(String(20), index=True)
-    recommendation_type: Mapped[str] = mapped_column(String(20), index=True)
-    confidence_score: Mapped[float] = mapped_column(Double)
+    symbol: Mapped[str] = mapped_column(String(20))
+    recommendation_type: Mapped[str] = mapped_column(String(20))
+    confidence_score: Mapped[Decimal]
     analysis_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    suggested_entry_price: Mapped[float | None] = mapped_column(Double)
-    suggested_stop_loss: Mapped[float | None] = mapped_column(Double)
-    suggested_take_profit: Mapped[float | None] = mapped_column(Double)
-    suggested_position_size: Mapped[float | None] = mapped_column(Double)
+    suggested_entry_price: Mapped[Decimal | None]
+    suggested_stop_loss: Mapped[Decimal | None]
+    suggested_take_profit: Mapped[Decimal | None]
+    suggested_position_size: Mapped[Decimal | None]
     reasoning: Mapped[str | None] = mapped_column(Text)
     market_context: Mapped[str | None] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(String(20), index=True, default="pending")
+    status: Mapped[str] = mapped_column(String(20), default="pending")
     executed_at: Mapped[datetime | None]
-    execution_price: Mapped[float | None] = mapped_column(Double)
-    actual_pnl: Mapped[float | None] = mapped_column(Double)
-    actual_pnl_percent: Mapped[float | None] = mapped_column(Double)
-    accuracy_score: Mapped[float | None] = mapped_column(Double)
-    created_at: Mapped[datetime] = mapped_column(index=True, default=database_now)
-    expires_at: Mapped[datetime | None]
+    execution_price: Mapped[Decimal | None]
+    actual_pnl: Mapped[Decimal | None]
+    actual_pnl_percent: Mapped[Decimal | None]
+    accuracy_score: Mapped[Decimal | None]
+    created_at: Mapped[datetime] = mapped_column(default=database_now)
+    expires_at: Mapped[datetime | None] = mapped_column()
+
+    current_status: Mapped[str] = column_property(
+        case((and_(status == "pending", expires_at <= database_now), "expired"), else_=status)
+    )
+    """`status`, but for what was pending when it expired: nothing need have written that down."""
 
     user: Mapped[User | None] = relationship(lazy="raise")
 
@@ -70,6 +118,10 @@ class OrderTemplate(Base):
     """An order a user keeps for use again. Who may see a row: its user; an owner, where it has none."""
 
     __tablename__ = "order_templates"
+    __table_args__ = (
+        Index("ix_order_templates_user_id_id", "user_id", "id"),
+        Index("ix_order_templates_user_id_symbol_id", "user_id", "symbol", "id"),
+    )
 
     id: Mapped[IndexedId]
     user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
@@ -77,14 +129,33 @@ class OrderTemplate(Base):
     description: Mapped[str | None] = mapped_column(Text)
     symbol: Mapped[str] = mapped_column(String(20))
     side: Mapped[str] = mapped_column(String(10))
-    quantity: Mapped[float] = mapped_column(Double)
+    quantity: Mapped[Decimal]
     order_type: Mapped[str] = mapped_column(String(20))
-    limit_price: Mapped[float | None] = mapped_column(Double)
+    limit_price: Mapped[Decimal | None]
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[UpdatedAt]
     last_used_at: Mapped[datetime | None]
+    stop_price: Mapped[Decimal | None]
+    time_in_force: Mapped[str] = mapped_column(String(10), server_default="day")
 
     user: Mapped[User | None] = relationship(lazy="raise")
+
+
+class IdempotencyKey(Base):
+    """What was answered to a request that may come again. Nobody sees a row; its user gets the answer again.
+
+    `fingerprint` is a hash of what was asked; `answer` is NULL only until the transaction that writes the row ends.
+    """
+
+    __tablename__ = "idempotency_keys"
+    __table_args__ = (CheckConstraint("octet_length(fingerprint) = 32", name="fingerprint"),)
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    operation: Mapped[str] = mapped_column(String(50), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    fingerprint: Mapped[bytes]
+    answer: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT, index=True)
 
 
 class UserSession(Base):

@@ -71,11 +71,19 @@ def commit() -> None:
         pass
 
 
-def create_index_concurrently(
-    name: str, table: str, columns: Sequence[str | TextClause], *, unique: bool = False, where: str | None = None
+def create_index_concurrently(  # noqa: PLR0913 - what CREATE INDEX takes
+    name: str,
+    table: str,
+    columns: Sequence[str | TextClause],
+    *,
+    unique: bool = False,
+    include: Sequence[str] = (),
+    where: str | None = None,
 ) -> None:
     """Build an index while the table is read and written; what an interrupted attempt left is dropped first."""
     options: dict[str, Any] = {"unique": unique, "postgresql_concurrently": True, "if_not_exists": True}
+    if include:
+        options["postgresql_include"] = list(include)
     if where is not None:
         options["postgresql_where"] = text(where)
     with autocommit():

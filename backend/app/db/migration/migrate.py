@@ -122,6 +122,9 @@ _MARKS = {
     "activity_log.request_id": "b6790272e292",
     "mvp_claim": "6b87f3b9445b",
     "throttled_keys": "ce36ee4acc80",
+    "order_templates.time_in_force": "d94b1c6e7a05",
+    "ix_order_templates_user_id_id": "5a0f3e8bd217",
+    "idempotency_keys": "f3c61b7de940",
 }
 """What each revision was the first to make, oldest first."""
 
