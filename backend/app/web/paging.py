@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 
 from annotated_types import Ge, Le
-from sqlalchemy import Integer, Select, tuple_
+from sqlalchemy import Executable, Integer, Select, desc, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.core.errors import FieldError, InvalidInput
@@ -75,13 +75,14 @@ class PageParams:
 
 
 def paginate(
-    session: Session, statement: Select[T], key: Column | tuple[Column, ...], page: PageParams
+    session: Session, statement: Select[T] | Sequence[Select[T]], key: Column | tuple[Column, ...], page: PageParams
 ) -> tuple[list[T], str | None]:
     """One page of the entity `statement` selects, and the cursor of the next page if there is one.
 
     Args:
         session: Where to run it, as one query.
-        statement: Filters only; order and limit are put here.
+        statement: Filters only; order and limit are put here. Or several for rows that no one index has together,
+            none of which selects what another does.
         key: A unique column of the entity that grows with time, or columns that are unique together, the one that
             orders them first: integers and times, none of them NULL. An index over them serves each page.
         page: What the client asked for.
@@ -90,12 +91,20 @@ def paginate(
         InvalidInput: the cursor is none of this list.
     """
     columns = key if isinstance(key, tuple) else (key,)
+    parts = [statement] if isinstance(statement, Select) else statement
     if page.cursor is not None:
-        statement = statement.where(tuple_(*columns) < _values(columns, decode_cursor(page.cursor)))
-    rows = list(session.scalars(statement.order_by(*(column.desc() for column in columns)).limit(page.limit + 1)))
+        place = _values(columns, decode_cursor(page.cursor))
+        parts = [part.where(tuple_(*columns) < place) for part in parts]
+    parts = [part.order_by(*(column.desc() for column in columns)).limit(page.limit + 1) for part in parts]
+    rows = list(session.scalars(parts[0] if len(parts) == 1 else _together(parts, columns, page.limit + 1)))
     items = rows[: page.limit]
     more = len(rows) > page.limit
     return items, encode_cursor(_place(columns, items[-1])) if more else None
+
+
+def _together(parts: Sequence[Select[T]], columns: Sequence[Column], limit: int) -> Executable:
+    in_order = union_all(*parts).order_by(*(desc(column.key) for column in columns)).limit(limit)
+    return select(columns[0].class_).from_statement(in_order)
 
 
 def _place(columns: Sequence[Column], row: Any) -> Place:
