@@ -80,6 +80,7 @@ class Action(StrEnum):
     INVITATION_CREATED = "invitation_created"
     INVITATION_REVOKED = "invitation_revoked"
     PERMISSION_DENIED = "permission_denied"
+    ROWS_ADOPTED = "rows_adopted"
 
 
 class Resource(StrEnum):
@@ -89,6 +90,8 @@ class Resource(StrEnum):
     SESSION = "session"
     TOKEN = "token"  # noqa: S105 - a kind of thing
     INVITATION = "invitation"
+    ORDER_TEMPLATE = "order_template"
+    RECOMMENDATION = "recommendation"
 
 
 def record(

@@ -1,8 +1,9 @@
 """The signature is the access policy: `caller: Annotated[Principal, require(Permission.WRITE)]`."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Query, Request, Security
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
@@ -13,14 +14,19 @@ from app.identity.authenticator import Authenticator
 from app.identity.mvp import refuse_second_claim
 from app.identity.passwords import HashingLane
 from app.identity.permissions import Permission
-from app.identity.principal import Principal
+from app.identity.principal import Principal, Reach
 from app.identity.sessions import Sessions
 from app.web.session import Transactions
 
 MAXIMUM_TOKEN_LENGTH = 4096
 
 
-class BearerRequirement(SecurityBase):
+class Owner(StrEnum):
+    ME = "me"
+    NONE = "none"
+
+
+class BearerScheme(SecurityBase):
     """A dependency that is its own security scheme: one level for FastAPI to solve, documented in OpenAPI."""
 
     model = HTTPBearer(
@@ -31,25 +37,48 @@ class BearerRequirement(SecurityBase):
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
 
-    async def __call__(self, request: Request) -> Principal:
+    async def admit(self, request: Request) -> Principal:
         principal = await self.authenticate(request)
         request.state.principal_id = principal.user.id  # for the access log
-        if self.permission not in principal.permissions:
-            await self.record_denial(request, principal)
-            raise PermissionDenied(self.permission)
+        await self.demand(self.permission, request, principal)
         return principal
 
     async def authenticate(self, request: Request) -> Principal:
         authenticator: Authenticator = request.app.state.authenticator
         return await authenticator.authenticate(bearer_token(request))
 
-    async def record_denial(self, request: Request, principal: Principal) -> None:
+    async def demand(self, permission: Permission, request: Request, principal: Principal) -> None:
+        if not principal.may(permission):
+            await self.record_denial(permission, request, principal)
+            raise PermissionDenied(permission)
+
+    async def record_denial(self, permission: Permission, request: Request, principal: Principal) -> None:
         transactions: Transactions = request.app.state.transactions
         origin = (await get_origin(request)).by(principal)
-        tried: dict[str, Any] = {"method": request.method, "permission": self.permission}
+        tried: dict[str, Any] = {"method": request.method, "permission": permission}
         await transactions.run(
             lambda session: record(session, origin, Action.PERMISSION_DENIED, user=principal.user, **tried)
         )
+
+
+class BearerRequirement(BearerScheme):
+    async def __call__(self, request: Request) -> Principal:
+        return await self.admit(request)
+
+
+class ReachRequirement(BearerScheme):
+    """For lists of which older deployments hold rows that belong to nobody: seeing those takes `admin` as well."""
+
+    async def __call__(
+        self,
+        request: Request,
+        owner: Annotated[Owner, Query(description="`none`: rows that belong to nobody, for owners.")] = Owner.ME,
+    ) -> Reach:
+        principal = await self.admit(request)
+        if owner is Owner.ME:
+            return Reach(principal, principal.user.id)
+        await self.demand(Permission.ADMIN, request, principal)
+        return Reach(principal, None)
 
 
 class OutageTolerantRequirement(BearerRequirement):
@@ -70,10 +99,10 @@ class ClaimRequirement(BearerRequirement):
             await self.refuse_second_claim(request, await get_origin(request))
             raise
 
-    async def record_denial(self, request: Request, principal: Principal) -> None:
+    async def record_denial(self, permission: Permission, request: Request, principal: Principal) -> None:
         # A token that was kept is told so as well, in the one row that this leaves.
         await self.refuse_second_claim(request, (await get_origin(request)).by(principal))
-        await super().record_denial(request, principal)
+        await super().record_denial(permission, request, principal)
 
     async def refuse_second_claim(self, request: Request, origin: Origin) -> None:
         transactions: Transactions = request.app.state.transactions
@@ -88,6 +117,11 @@ def require(permission: Permission) -> Any:
 def require_in_outage(permission: Permission) -> Any:
     """As `require`; the token from the configuration is let in as well while the database is out of reach."""
     return Security(OutageTolerantRequirement(permission), scopes=[permission])
+
+
+def require_reach(permission: Permission) -> Any:
+    """As `require`, for `reach: Annotated[Reach, …]`; with `?owner=none` the caller must hold `admin` too."""
+    return Security(ReachRequirement(permission), scopes=[permission])
 
 
 def require_claim() -> Any:

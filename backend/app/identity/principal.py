@@ -55,3 +55,11 @@ class Principal:
 
     def may(self, permission: Permission) -> bool:
         return permission in self.permissions
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Whose rows a caller asks for, and may: its own, or where `user_id` is None those that belong to nobody."""
+
+    caller: Principal
+    user_id: int | None

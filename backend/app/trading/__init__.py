@@ -1,0 +1,1 @@
+"""What the features about trading share."""
