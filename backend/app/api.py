@@ -6,6 +6,8 @@ from app.features.activity.routes import router as activity
 from app.features.auth.routes import router as auth
 from app.features.health.routes import router as health
 from app.features.invitations.routes import router as invitations
+from app.features.order_templates.routes import router as order_templates
+from app.features.recommendations.routes import router as recommendations
 from app.features.sessions.routes import router as sessions
 from app.features.tokens.routes import router as tokens
 from app.features.users.routes import router as users
@@ -18,10 +20,13 @@ TAGS = [
     {"name": "tokens", "description": "API tokens for scripts and services."},
     {"name": "invitations", "description": "Ways in for new people, for owners to hand out."},
     {"name": "activity", "description": "What happened to an account, and who did it."},
+    {"name": "order-templates", "description": "Orders to use again."},
+    {"name": "recommendations", "description": "What an analysis service suggests, and what came of it."},
 ]
 
 
 def include_routers(app: FastAPI) -> None:
     # The activity of /api/users/me comes before /api/users/{user_id}.
-    for router in (health, auth, activity, users, sessions, tokens, invitations):
+    accounts = (health, auth, activity, users, sessions, tokens, invitations)
+    for router in (*accounts, order_templates, recommendations):
         app.include_router(router)
