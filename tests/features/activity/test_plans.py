@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, text
 
 from app.db.engine import connect
 from app.features.activity import service
 from app.identity.activity import Action
-from app.web.paging import PageParams, Place, encode_cursor, paginate
+from app.web.paging import PageParams, Place, encode_cursor
 from tests.support import postgres
+from tests.support.plans import node_types, page_plan, rows_read
 
 ROWS = 20_000
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -40,28 +40,6 @@ def connection(server_url: str, template: str) -> Iterator[Connection]:
         yield connection
 
 
-def plan(connection: Connection, filters: dict[str, Any], page: PageParams) -> list[dict[str, Any]]:
-    """The nodes of the plan that PostgreSQL has for this page, with what they did."""
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        sent.append((statement, parameters))
-
-    event.listen(connection, "before_cursor_execute", note)
-    with Session(connection) as session:
-        paginate(session, service.activity(**filters), service.NEWEST_FIRST, page)
-    event.remove(connection, "before_cursor_execute", note)
-    statement, parameters = sent[-1]
-    (found,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters).scalar_one()
-    return list(nodes(found["Plan"]))
-
-
-def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for child in node.get("Plans", []):
-        yield from nodes(child)
-
-
 @pytest.mark.parametrize("deep", [False, True], ids=["first page", "deep page"])
 @pytest.mark.parametrize(
     "filters",
@@ -87,6 +65,7 @@ def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 )
 def test_no_more_is_read_than_a_page_needs(connection: Connection, filters: dict[str, Any], deep: bool) -> None:
     place = Place("activity_log", ((MIDDLE - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1), 10_000))
-    found = plan(connection, filters, PageParams(50, encode_cursor(place) if deep else None))
-    assert "Seq Scan" not in {node["Node Type"] for node in found}
-    assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in found) < ENOUGH
+    page = PageParams(50, encode_cursor(place) if deep else None)
+    found = page_plan(connection, service.activity(**filters), service.NEWEST_FIRST, page)
+    assert "Seq Scan" not in node_types(found)
+    assert rows_read(found) < ENOUGH

@@ -9,8 +9,9 @@ A caller reaches its own only; another's is not found.
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, FieldError, InvalidInput
@@ -57,7 +58,7 @@ def recommendations(user_id: int | None, wanted: RecommendationFilter) -> list[S
         rows = rows.where(AIRecommendation.recommendation_type == wanted.type)
     if wanted.since is not None:
         rows = rows.where(AIRecommendation.created_at >= wanted.since)
-    return [rows] if wanted.status is None else [rows.where(part) for part in _having(wanted.status)]
+    return [rows] if wanted.status is None else [rows.where(part) for part in _having(wanted.status, user_id)]
 
 
 def create(session: Session, user_id: int, new: Mapping[str, RecommendationRequest]) -> list[int]:
@@ -115,16 +116,26 @@ def _is_overdue() -> ColumnElement[bool]:
     return and_(AIRecommendation.status == Status.PENDING, AIRecommendation.expires_at <= database_now)
 
 
-def _having(status: Status) -> list[ColumnElement[bool]]:
-    """The conditions of which one is true for rows with this status, each one served by an index."""
+def _having(status: Status, user_id: int | None) -> list[ColumnElement[bool]]:
+    """The conditions of which one is true for rows of the user with this status, each one served by an index."""
     as_written = AIRecommendation.status == status
     match status:
         case Status.PENDING:
             lives = or_(AIRecommendation.expires_at.is_(None), AIRecommendation.expires_at > database_now)
             return [and_(as_written, lives)]
         case Status.EXPIRED:
-            return [as_written, _is_overdue()]
+            return [as_written, AIRecommendation.id == any_(_overdue(user_id))]
     return [as_written]
+
+
+def _overdue(user_id: int | None) -> ColumnElement[Any]:
+    """The ids of what is overdue, as an array.
+
+    As a plain condition it would be looked for among all that are pending, newest first: to the planner most of them
+    seem overdue, as most rows of the table have an end that has passed.
+    """
+    ids = rows_of(AIRecommendation, user_id).where(_is_overdue()).with_only_columns(AIRecommendation.id)
+    return func.array(ids.order_by(None).correlate(None).scalar_subquery())
 
 
 def _settle(session: Session, user_id: int) -> None:
