@@ -28,14 +28,16 @@ def _text(value: Any) -> str:
     raise PydanticCustomError("decimal_type", "Input should be a decimal number, as a string")
 
 
-def _exact(value: Any) -> Decimal:
-    """The number with every digit that was sent; refused where that is more than the API keeps."""
-    if isinstance(value, Decimal):
-        return value
+def _parsed(value: Any) -> Decimal:
     text = _text(value)
     if len(text) > _MAX_TEXT or not _NUMBER.fullmatch(text):
         raise PydanticCustomError("decimal_parsing", 'Input should be a decimal number such as "12.5"')
-    number = Decimal(text)
+    return Decimal(text)
+
+
+def _exact(value: Any) -> Decimal:
+    """The number with every digit that was sent, or is stored; refused where that is more than the API keeps."""
+    number = value if isinstance(value, Decimal) else _parsed(value)
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -FRACTIONAL_DIGITS:
         raise PydanticCustomError("decimal_max_places", "Input should have at most 9 digits after the point")

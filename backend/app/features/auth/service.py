@@ -6,7 +6,7 @@ from typing import Any, Literal
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.core.errors import AppError, TooManyAttempts
+from app.core.errors import AppError, NotFound, TooManyAttempts
 from app.identity.accounts import NewUser, change_user, create_user, find_by_login, set_password
 from app.identity.activity import Action, Origin, Resource, record, recorded_refusals
 from app.identity.mvp import AlreadyClaimed, is_mvp_user, retire
@@ -167,10 +167,10 @@ def claim(session: Session, user_id: int, new: NewUser, origin: Origin, *, keep_
     with recorded_refusals(session, origin, Action.CLAIM_REFUSED, user):
         if user is None:
             raise AlreadyClaimed
-        retire(session, user, keep_token=keep_api_token)
+        retire(session, user, origin, keep_token=keep_api_token)
         names = {"email": new.email, "username": new.username, "full_name": new.full_name}
-        change_user(session, user, {name: value for name, value in names.items() if value is not None})
-        set_password(session, user, new.password_hash or "", EndReason.PASSWORD_CHANGE)
+        change_user(session, user, {name: value for name, value in names.items() if value is not None}, origin)
+        set_password(session, user, new.password_hash or "", EndReason.PASSWORD_CHANGE, origin)
     record(session, origin, Action.CLAIMED, user=user, keep_api_token=keep_api_token)
     return user
 
@@ -194,13 +194,27 @@ def reset_password(session: Session, token: str, password_hash: str, origin: Ori
     Raises:
         InvalidResetToken: somebody used it before.
     """
-    owner = owner_of_reset(session, token)
-    with recorded_refusals(session, origin, Action.PASSWORD_RESET_REFUSED, owner):
-        user = session.get_one(User, consume_reset(session, token))
-        set_password(session, user, password_hash, EndReason.PASSWORD_RESET)
+    user = begin_reset(session, token, origin)
+    with recorded_refusals(session, origin, Action.PASSWORD_RESET_REFUSED, user):
+        consume_reset(session, token)
+    give_password(session, user.id, password_hash, origin.as_user(user))
     if origin.address is not None:
         remember_address(session, user.id, origin.address)
-    record(session, origin.as_user(user), Action.PASSWORD_RESET, user=user)
+
+
+def give_password(session: Session, user_id: int, password_hash: str, origin: Origin) -> User:
+    """Set somebody's password; every session of theirs ends.
+
+    Raises:
+        NotFound: the user was deleted a moment ago.
+    """
+    # The user comes first, as for everybody else who changes a password.
+    user = session.get(User, user_id, with_for_update={"key_share": True}, populate_existing=True)
+    if user is None:
+        raise NotFound("There is no such user.")
+    set_password(session, user, password_hash, EndReason.PASSWORD_RESET, origin)
+    record(session, origin, Action.PASSWORD_RESET, user=user)
+    return user
 
 
 def sign_in_as(session: Session, sessions: Sessions, user: User, origin: Origin) -> TokenPair:

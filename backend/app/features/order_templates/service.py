@@ -7,6 +7,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 from sqlalchemy import Select, func, update
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import flag_modified
 
 from app.core.errors import InvalidInput
 from app.features.order_templates.schemas import OrderReply, OrderTemplateRequest, OrderTerms
@@ -39,7 +40,11 @@ def change(session: Session, user_id: int, template_id: int, changes: Mapping[st
     if changes.keys() & OrderTerms.model_fields.keys():
         _terms(template, changes)
     for name, value in changes.items():
+        spelled_anew = str(getattr(template, name)) != str(value)
         setattr(template, name, value)
+        if spelled_anew:
+            # 12.5 equals 12.50, so that SQLAlchemy alone would see no change.
+            flag_modified(template, name)
     session.flush()
     return template
 

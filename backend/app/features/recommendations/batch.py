@@ -45,7 +45,7 @@ def _items(body: bytes, media_type: str) -> Iterator[tuple[str, Any]]:
             raise _refused("list_type", "Input should be a list")
         yield from ((f"/{index}", item) for index, item in enumerate(parsed))
     elif media_type in NDJSON:
-        # Not splitlines(): that would also break at U+2028, which may stand in a JSON string.
+        # Not splitlines(): that would also break at a carriage return, which may stand between two tokens.
         for index, line in enumerate(body.split(b"\n")):
             if line.strip():
                 yield f"/{index}", _parsed(line, f"/{index}")

@@ -132,7 +132,8 @@ def change_user(caller: Admin, session: SessionDep, origin: OriginDep, user_id: 
 )
 def delete_user(caller: Admin, session: SessionDep, origin: OriginDep, user_id: RowId) -> None:
     """With all that is its own, for good; but not the last active owner."""
-    service.delete(session, service.find_for(session, caller, user_id), origin.by(caller))
+    origin = origin.by(caller)
+    service.delete(session, service.find_for(session, caller, user_id, origin), origin)
 
 
 @router.get(
@@ -175,6 +176,8 @@ def issue_password_reset(
     caller: Admin, session: SessionDep, origin: OriginDep, user_id: RowId, response: Response
 ) -> PasswordResetReply:
     """A token to hand to the user, good once and for 30 minutes; an earlier one is void. It is shown this once."""
-    reset, minted = service.reset_password(session, service.find_for(session, caller, user_id), origin.by(caller))
+    origin = origin.by(caller)
+    user = service.find_for(session, caller, user_id, origin)
+    reset, minted = service.reset_password(session, user, origin)
     response.headers["Cache-Control"] = "no-store"
     return PasswordResetReply(token=minted.plain, expires_at=reset.expires_at)

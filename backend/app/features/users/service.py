@@ -14,7 +14,7 @@ from app.identity.one_time import issue_reset
 from app.identity.permissions import CredentialKind, Permission
 from app.identity.principal import Principal, Profile
 from app.identity.sessions import EndReason, end_sessions
-from app.identity.throttle import Attempt, begin_attempt, remember_address, succeeded
+from app.identity.throttle import Attempt, begin_attempt, remember_address
 from app.identity.tokens import MintedToken
 from app.models.base import folded
 from app.models.database import PasswordReset, User
@@ -61,15 +61,16 @@ def own(session: Session, caller: Principal) -> User:
     return user
 
 
-def find_for(session: Session, caller: Principal, user_id: int) -> User:
+def find_for(session: Session, caller: Principal, user_id: int, origin: Origin) -> User:
     """Whom an admin may do this to: anybody, but oneself only with a credential that may issue credentials.
 
     Raises:
         NotFound: there is no such user.
         PermissionDenied: what only a session may do at `/me` would be done another way.
     """
-    if user_id == caller.user.id and not caller.may(Permission.ISSUE):
-        raise PermissionDenied(Permission.ISSUE)
+    with recorded_refusals(session, origin, Action.PERMISSION_DENIED, caller.user):
+        if user_id == caller.user.id and not caller.may(Permission.ISSUE):
+            raise PermissionDenied(Permission.ISSUE)
     return find(session, user_id)
 
 
@@ -90,7 +91,7 @@ def change(session: Session, user: User, changes: Mapping[str, Any], origin: Ori
         NotFound: the user was deleted a moment ago.
     """
     with recorded_refusals(session, origin, Action.USER_CHANGE_REFUSED, user):
-        former = change_user(session, user, changes)
+        former = change_user(session, user, changes, origin)
     if former:
         told = {name: {"from": former[name], "to": getattr(user, name)} for name in _TOLD if name in former}
         record(session, origin, Action.USER_CHANGED, user=user, fields=sorted(former), changes=told)
@@ -106,7 +107,7 @@ def delete(session: Session, user: User, origin: Origin) -> None:
     """
     before = Profile.of(user)
     with recorded_refusals(session, origin, Action.USER_CHANGE_REFUSED, before):
-        delete_user(session, user)
+        delete_user(session, user, origin)
     record(session, origin, Action.USER_DELETED, user=before)
 
 
@@ -146,9 +147,8 @@ def finish_password_change(
     with recorded_refusals(session, origin, Action.PASSWORD_CHANGE_REFUSED, caller.user):
         if new_hash is None or user.password_hash != begun.password_hash:
             raise WrongPassword
-    succeeded(session, begun.attempt)
     kept = caller.credential_id if caller.kind is CredentialKind.SESSION else None
-    set_password(session, user, new_hash, EndReason.PASSWORD_CHANGE, but=kept)
+    set_password(session, user, new_hash, EndReason.PASSWORD_CHANGE, origin, but=kept, attempt=begun.attempt)
     if origin.address is not None:
         remember_address(session, user.id, origin.address)
     record(session, origin, Action.PASSWORD_CHANGED, user=user)
