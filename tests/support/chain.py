@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -29,11 +31,32 @@ SEQUENCES = "e93b5d27f610"
 NAMES = "b41d6f0c92e7"
 SESSIONS = "74e7f4b7c3a3"
 ACTIVITY = "b6790272e292"
+WAYS_IN = "6b87f3b9445b"
+THROTTLING = "ce36ee4acc80"
+DECIMALS = "d94b1c6e7a05"
+TRADING_LISTS = "5a0f3e8bd217"
+IDEMPOTENCY = "f3c61b7de940"
 
 CHAIN = [script.revision for script in reversed([*ScriptDirectory(str(VERSIONS.parent)).walk_revisions()])]
 """Every revision, oldest first, as Alembic reads them."""
 
 Row = dict[str, str | None]
+
+FLOATS = {
+    "order_templates": ("quantity", "limit_price"),
+    "ai_recommendations": (
+        "confidence_score",
+        "suggested_entry_price",
+        "suggested_stop_loss",
+        "suggested_take_profit",
+        "suggested_position_size",
+        "execution_price",
+        "actual_pnl",
+        "actual_pnl_percent",
+        "accuracy_score",
+    ),
+}
+"""Columns that are DOUBLE PRECISION before DECIMALS, and NUMERIC since."""
 
 _CATALOG = text(
     """
@@ -146,6 +169,22 @@ def rows_of(url: str, table: str) -> list[Row]:
     )
     order = ", ".join(f't."{column["attname"]}"' for column in key) or "t.id"
     return fetch(url, f"SELECT {as_text} FROM {table} AS t ORDER BY {order}")
+
+
+def in_decimals(tables: Mapping[str, Sequence[Row]]) -> dict[str, list[Row]]:
+    """Rows from before DECIMALS, each value as PostgreSQL has to write it since."""
+    return {table: [_in_decimals(row, FLOATS.get(table, ())) for row in found] for table, found in tables.items()}
+
+
+def _in_decimals(row: Row, floats: Sequence[str]) -> Row:
+    return row | {column: _as_decimal(row[column]) for column in floats}
+
+
+def _as_decimal(number: str | None) -> str | None:
+    """A DOUBLE PRECISION is written with an exponent where that is shorter, and has a -0; a NUMERIC has neither."""
+    if number is not None and "e" in number:
+        return f"{Decimal(number):f}"
+    return "0" if number == "-0" else number
 
 
 def dump(url: str) -> bytes:

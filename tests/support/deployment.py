@@ -136,6 +136,22 @@ INSERT INTO equity_snapshots (user_id, equity, taken_at)
     VALUES (4, 100000.01, '2026-01-02 09:30+01'), (40, 0, '2026-01-02 09:30+00');
 """
 
+AWKWARD = (
+    "0.1",
+    "0.30000000000000004",
+    "1e+22",
+    "1e-07",
+    "1.7976931348623157e+308",
+    "5e-324",
+    "-0",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "123456789.12345679",
+    "-9.007199254740994e+15",
+)
+"""Numbers of some trading rows, as PostgreSQL writes them."""
+
 ROWS = f"""
 INSERT INTO users (id, email, alpaca_account_id, created_at, updated_at, preferences, password_hash, full_name, role,
                    is_active, last_login_at, username) VALUES
@@ -174,6 +190,18 @@ INSERT INTO user_sessions (id, user_id, access_token_jti, refresh_token_jti, exp
 INSERT INTO activity_log (id, user_id, action_type, resource_type, resource_id, details, ip_address, timestamp) VALUES
     (1, 1, 'login', NULL, NULL, '{{}}', '2001:db8::1', '2026-01-05 10:11:12'),
     (40, 6, 'order_created', 'order', 2147483647, '{{"note": "é"}}', NULL, '2025-11-09');
+
+INSERT INTO ai_recommendations (id, user_id, symbol, recommendation_type, confidence_score, analysis_data,
+                                suggested_entry_price, suggested_stop_loss, suggested_take_profit,
+                                suggested_position_size, status, execution_price, actual_pnl, actual_pnl_percent,
+                                accuracy_score, created_at)
+    SELECT 2 + place, CASE WHEN mod(place, 2) = 0 THEN 1 END, 'ODD', 'buy', number, '{{}}', number, number, number,
+           number, 'closed', number, number, number, number, '2026-01-04'
+      FROM unnest('{{{", ".join(AWKWARD)}}}'::float8[]) WITH ORDINALITY AS odd (number, place);
+INSERT INTO order_templates (id, user_id, name, symbol, side, quantity, order_type, limit_price, created_at, updated_at)
+    SELECT 1 + place, CASE WHEN mod(place, 2) = 0 THEN 1 END, 'odd', 'ODD', 'buy', number, 'limit', number,
+           '2026-01-04', '2026-01-04'
+      FROM unnest('{{{", ".join(AWKWARD)}}}'::float8[]) WITH ORDINALITY AS odd (number, place);
 
 ALTER SEQUENCE order_templates_id_seq RESTART WITH 500;
 SELECT setval('activity_log_id_seq', 40);

@@ -5,6 +5,8 @@ from tests.support.chain import (
     ACTIVITY,
     API_TOKENS,
     CHAIN,
+    DECIMALS,
+    IDEMPOTENCY,
     INITIAL,
     ORDER_TEMPLATES,
     RECOMMENDATIONS,
@@ -60,6 +62,15 @@ POPULATION = {
     ACTIVITY: """
         INSERT INTO activity_log (user_id, action_type, details, timestamp, user_email) VALUES
             (NULL, 'login_refused', '{}', '2026-11-24', NULL), (77, 'login', '{}', '2026-11-24', 'gone@desk.test')
+    """,
+    DECIMALS: """
+        INSERT INTO order_templates (user_id, name, symbol, side, quantity, order_type, created_at, updated_at,
+            stop_price, time_in_force) VALUES
+            (1, 'exact', 'AAPL', 'buy', 123456789012345678.123456789, 'stop', '2026-11-25', '2026-11-25', 187.50, 'gtc')
+    """,
+    IDEMPOTENCY: """
+        INSERT INTO idempotency_keys (user_id, operation, key, fingerprint, answer) VALUES
+            (1, 'order_templates', 'once', sha256('a'), '{"a":  1}'), (2, 'order_templates', '', sha256('b'), NULL)
     """,
 }
 """Rows for the tables that each revision made or widened."""

@@ -128,7 +128,7 @@ _SAMPLES: dict[type[TypeEngine[Any]], Callable[[int], Any]] = {
     Boolean: lambda number: number % PER_TABLE == 1,
     Integer: lambda number: 1_000 + number,
     Float: lambda number: number + 0.1,
-    Numeric: Decimal,
+    Numeric: lambda number: number + Decimal("0.123456789"),
     JSON: lambda number: {"number": number, "é": [None, "\\"]},
     Date: lambda number: date(2025, 1, 1) + timedelta(days=number),
     Interval: lambda number: timedelta(hours=number),

@@ -63,6 +63,9 @@ BEGIN
             'PRECISION keeps. The database stays at revision d94b1c6e7a05: round or delete them, then run the '
             'downgrade again.', templates, recommendations;
     END IF;
+EXCEPTION WHEN numeric_value_out_of_range THEN
+    RAISE EXCEPTION 'An order template or a recommendation holds a number outside the range of DOUBLE PRECISION. '
+        'The database stays at revision d94b1c6e7a05: change or delete it, then run the downgrade again.';
 END
 $$
 """
@@ -98,6 +101,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.execute(PRINT_EVERY_DIGIT)
     op.execute(REFUSE_TO_ROUND)
     op.execute(TEMPLATES_TO_FLOATS)
     op.execute(RECOMMENDATIONS_TO_FLOATS)

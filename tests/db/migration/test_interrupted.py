@@ -15,8 +15,10 @@ from tests.support.chain import (
     ACCOUNTS,
     ACTIVITY,
     CHAIN,
+    DECIMALS,
     ORDER_TEMPLATES,
     SEQUENCES,
+    THROTTLING,
     Row,
     catalog,
     downgrade,
@@ -52,6 +54,8 @@ class Way(NamedTuple):
     start: str
     go: Callable[[str, str], None]
     end: str
+    changes: int = 20
+    """It makes more than so many."""
 
     def between(self) -> set[str]:
         first, last = sorted((CHAIN.index(self.start), CHAIN.index(self.end)))
@@ -62,6 +66,7 @@ WAYS = {
     "to accounts": Way(ORDER_TEMPLATES, upgrade, ACCOUNTS),
     "to the activity log": Way(SEQUENCES, upgrade, ACTIVITY),
     "back from the activity log": Way(ACTIVITY, downgrade, SEQUENCES),
+    "to decimals": Way(THROTTLING, upgrade, DECIMALS, changes=6),
 }
 
 
@@ -108,7 +113,7 @@ def test_it_completes_whichever_statement_was_the_last(server_url: str, before: 
             else:
                 break
             assert state(url) == outcome, f"interrupted at change {change}"
-    assert change > 20
+    assert change > way.changes
 
 
 @pytest.mark.parametrize("way", ["to accounts"], indirect=True)

@@ -15,13 +15,14 @@ from tests.support.service import environment
 pytestmark = pytest.mark.slow
 
 PARTS = ("Makefile", "alembic.ini", "pyproject.toml", ".squawk.toml", "requirements-dev.lock", "backend", "tests")
-COLUMNS = """
-    last_used_at: Mapped[datetime | None]
+LAST_COLUMN = """
+    time_in_force: Mapped[str] = mapped_column(String(10), server_default="day")
+"""
+COLUMNS = f"""{LAST_COLUMN.rstrip()}
     note: Mapped[str | None] = mapped_column(String(200), index=True)
     valid_until: Mapped[datetime | None]
     token_id: Mapped[int | None] = mapped_column(ForeignKey("api_tokens.id", ondelete="SET NULL"))
-
-    user: Mapped[User | None]"""
+"""
 TABLE = '''
 
 class Watch(Base):
@@ -53,9 +54,8 @@ def test_what_the_models_add_becomes_a_revision_that_passes_every_check(
 ) -> None:
     models = copy / "backend/app/models/database.py"
     source = models.read_text(encoding="utf-8")
-    order_templates = "\n    last_used_at: Mapped[datetime | None]\n\n    user: Mapped[User | None]"
-    assert source.count(order_templates) == 1
-    models.write_text(source.replace(order_templates, COLUMNS) + TABLE, encoding="utf-8")
+    assert source.count(LAST_COLUMN) == 1
+    models.write_text(source.replace(LAST_COLUMN, COLUMNS) + TABLE, encoding="utf-8")
 
     run(copy, *make("revision", "m=keep notes and watches"))
     (path,) = new_files(copy)

@@ -19,7 +19,20 @@ from app.db.migration.lock import migration_lock
 from app.db.migration.migrate import migrate
 from app.db.revisions import head_revision
 from tests.support import postgres
-from tests.support.chain import ACCOUNTS, CHAIN, ORDER_TEMPLATES, catalog, execute, fetch, revision_of, shell, upgrade
+from tests.support.chain import (
+    ACCOUNTS,
+    ACTIVITY,
+    CHAIN,
+    ORDER_TEMPLATES,
+    THROTTLING,
+    WAYS_IN,
+    catalog,
+    execute,
+    fetch,
+    revision_of,
+    shell,
+    upgrade,
+)
 from tests.support.service import Running, running
 
 pytestmark = pytest.mark.slow
@@ -132,18 +145,19 @@ class TestTheLock:
         assert done.returncode == 0
         assert "waiting for a migration by another process" in done.stderr
 
-    def test_a_relative_command_that_had_to_wait_goes_no_further_than_it_was_told(self, clone_url: str) -> None:
+    def test_a_relative_command_that_had_to_wait_goes_no_further_than_it_was_told(self, empty_url: str) -> None:
         """The first of two steps succeeds, the second collides with a reader and is tried again."""
-        with ThreadPoolExecutor() as background, connect(clone_url) as reader:
+        upgrade(empty_url, THROTTLING)
+        with ThreadPoolExecutor() as background, connect(empty_url) as reader:
             reader.exec_driver_sql("SELECT count(*) FROM mvp_claim")
-            going_back = background.submit(shell, clone_url, "downgrade", "-2")
-            wait_until(lambda: revision_of(clone_url) == [CHAIN[-2]])
+            going_back = background.submit(shell, empty_url, "downgrade", "-2")
+            wait_until(lambda: revision_of(empty_url) == [WAYS_IN])
             time.sleep(1.5)
             reader.rollback()
             done = going_back.result(timeout=30)
         assert done.returncode == 0
         assert "holds mvp_claim" in done.stderr
-        assert revision_of(clone_url) == [CHAIN[-3]]
+        assert revision_of(empty_url) == [ACTIVITY]
 
     def test_asking_for_the_revision_does_not(self, clone_url: str) -> None:
         with migration_lock(clone_url):

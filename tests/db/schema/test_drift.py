@@ -94,6 +94,10 @@ DROP INDEX ix_api_tokens_from_configuration; CREATE UNIQUE INDEX ix_api_tokens_f
     breaking api_tokens.ix_api_tokens_from_configuration: different index
 DROP INDEX ix_api_tokens_from_configuration; CREATE UNIQUE INDEX ix_api_tokens_from_configuration ON api_tokens \
 (from_configuration) WHERE (((from_configuration) AND ((revoked_at) IS NULL)) AND true)
+DROP INDEX ix_ai_recommendations_outcomes_by_month; CREATE INDEX ix_ai_recommendations_outcomes_by_month ON \
+ai_recommendations (user_id, date_trunc('day', created_at), actual_pnl) INCLUDE (created_at, confidence_score) \
+WHERE actual_pnl > '-Infinity' AND actual_pnl < 'Infinity' AND confidence_score >= 0 AND confidence_score <= 100
+    degrading ai_recommendations.ix_ai_recommendations_outcomes_by_month: different index
 DROP INDEX ix_user_sessions_user_id_id; CREATE INDEX ix_user_sessions_user_id_id ON user_sessions (user_id, id)
     degrading user_sessions.ix_user_sessions_user_id_id: different index
 DROP INDEX ix_users_email_folded; CREATE UNIQUE INDEX ix_users_email_folded ON users (folded(email))
@@ -115,6 +119,7 @@ CONSTRAINTS = """
 ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE
     breaking ai_recommendations.ai_recommendations_user_id_fkey: missing foreign key
     breaking api_tokens.api_tokens_user_id_fkey: missing foreign key
+    breaking idempotency_keys.idempotency_keys_user_id_fkey: missing foreign key
     breaking invitations.invitations_created_by_fkey: missing foreign key
     breaking invitations.invitations_used_by_fkey: missing foreign key
     breaking known_addresses.known_addresses_user_id_fkey: missing foreign key

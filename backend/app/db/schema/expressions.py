@@ -51,13 +51,14 @@ def _explain(
 ) -> dict[Expression, str]:
     by_table = {table: list(group) for table, group in groupby(ordered, key=lambda each: each.table)}
     width = max(map(len, by_table.values()))
-    arms = (_arm(tables[table], group, width) for table, group in by_table.items())
+    arms = [_arm(tables[table], group, width) for table, group in by_table.items()]
+    arms.append(f"SELECT {', '.join(['NULL::text'] * width)}")  # alone in a plan, a table would not be named
     plan = connection.exec_driver_sql(
         f"EXPLAIN (VERBOSE, COSTS OFF, FORMAT JSON) {' UNION ALL '.join(arms)}",
         execution_options={"no_parameters": True},
     ).scalar_one()[0]["Plan"]
-    scans: list[dict[str, Any]] = plan["Plans"] if len(by_table) > 1 else [plan]
-    outputs = {scan["Alias"]: scan["Output"] for scan in scans}
+    scans: list[dict[str, Any]] = plan["Plans"]
+    outputs = {scan["Alias"]: scan["Output"] for scan in scans if "Alias" in scan}
     return {
         expression: output
         for table, group in by_table.items()
