@@ -1,19 +1,17 @@
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import StringConstraints, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from app.core.clock import Timestamp
 from app.trading.decimals import DecimalText, PositiveAmount
 from app.trading.symbols import Symbol
+from app.web.objects import LEFT_OUT, Changes
 from app.web.schemas import Body, Reply
 
 Side = Literal["buy", "sell"]
 TimeInForce = Literal["day", "gtc", "opg", "cls", "ioc", "fok"]
-
-LEFT_OUT: Any = Field(default_factory=lambda: None)
-"""The field may be left out, which is not the same as null; see `changes`."""
 
 
 class OrderType(StrEnum):
@@ -64,15 +62,7 @@ class OrderTemplateRequest(OrderTerms):
     description: Description | None = None
 
 
-class _Changes(Body):
-    """What is left out stays; null clears what may be empty."""
-
-    def changes(self) -> dict[str, Any]:
-        """What was sent, by column."""
-        return self.model_dump(exclude_unset=True)
-
-
-class OrderTemplateChanges(_Changes):
+class OrderTemplateChanges(Changes):
     name: Name = LEFT_OUT
     description: Description | None = LEFT_OUT
     symbol: Symbol = LEFT_OUT
@@ -84,7 +74,7 @@ class OrderTemplateChanges(_Changes):
     time_in_force: TimeInForce = LEFT_OUT
 
 
-class OrderOverrides(_Changes):
+class OrderOverrides(Changes):
     """What differs from the template, for this order alone."""
 
     quantity: PositiveAmount = LEFT_OUT

@@ -1,18 +1,14 @@
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
-from pydantic_core import PydanticCustomError
+from pydantic import Field, StringConstraints
 
 from app.core.clock import Moment, Timestamp
 from app.trading.decimals import Amount, DecimalText, Percentage, PositiveAmount
 from app.trading.symbols import Symbol
+from app.web.objects import SmallObject
 from app.web.schemas import Body, Reply
-
-MAX_ANALYSIS = 64 * 1024
-"""Bytes as JSON: it travels with every list."""
 
 RecommendationType = Literal["buy", "sell", "hold"]
 
@@ -25,12 +21,6 @@ class Status(StrEnum):
     CLOSED = "closed"
 
 
-def _of_fit_size(analysis: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(analysis, ensure_ascii=False).encode()) > MAX_ANALYSIS:
-        raise PydanticCustomError("too_large", "Analysis data have at most 65,536 bytes as JSON")
-    return analysis
-
-
 Prose = Annotated[str, StringConstraints(max_length=20_000)]
 
 
@@ -39,7 +29,7 @@ class RecommendationRequest(Body):
     recommendation_type: RecommendationType
     confidence_score: Percentage
     """How probable it is, in percent, that following it pays."""
-    analysis_data: Annotated[dict[str, Any], AfterValidator(_of_fit_size)] = Field(default_factory=dict)
+    analysis_data: SmallObject = Field(default_factory=dict)
     suggested_entry_price: PositiveAmount | None = None
     suggested_stop_loss: PositiveAmount | None = None
     suggested_take_profit: PositiveAmount | None = None

@@ -1,8 +1,7 @@
-import json
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, SecretStr, StrictBool, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, SecretStr, StrictBool, StringConstraints, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from app.core.clock import Timestamp
@@ -10,13 +9,8 @@ from app.identity.hashing import normalised
 from app.identity.names import EmailAddress, FullName, Username
 from app.identity.passwords import GivenPassword, NewPassword
 from app.identity.schemas import Role
+from app.web.objects import LEFT_OUT, Changes, SmallObject
 from app.web.schemas import Body, QueryText, Reply
-
-MAX_PREFERENCES = 64 * 1024
-"""Bytes as JSON: they travel with every list of users."""
-
-LEFT_OUT: Any = Field(default_factory=lambda: None)
-"""The field may be left out, which is not the same as null; see `changes`."""
 
 
 def _printable(value: str) -> str:
@@ -25,37 +19,24 @@ def _printable(value: str) -> str:
     return value
 
 
-def _of_fit_size(preferences: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(preferences, ensure_ascii=False).encode()) > MAX_PREFERENCES:
-        raise PydanticCustomError("too_large", "Preferences have at most 65,536 bytes as JSON")
-    return preferences
-
-
 AlpacaAccountId = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_printable)
 ]
-Preferences = Annotated[dict[str, Any], AfterValidator(_of_fit_size)]
 
 
-class Changes(Body):
-    """What is left out stays; null clears what may be empty."""
-
+class _NameChanges(Changes):
     email: EmailAddress = LEFT_OUT
     username: Username | None = LEFT_OUT
     full_name: FullName | None = LEFT_OUT
 
-    def changes(self) -> dict[str, Any]:
-        """What was sent, by column."""
-        return self.model_dump(exclude_unset=True)
 
-
-class OwnChanges(Changes):
-    preferences: Preferences = LEFT_OUT
+class OwnChanges(_NameChanges):
+    preferences: SmallObject = LEFT_OUT
     """An object, replaced as a whole."""
     alpaca_account_id: AlpacaAccountId | None = LEFT_OUT
 
 
-class UserChanges(Changes):
+class UserChanges(_NameChanges):
     role: Role = LEFT_OUT
     is_active: StrictBool = LEFT_OUT
 
