@@ -55,6 +55,15 @@ GOOD = {
     "role": '"member"',
     "name": '"name"',
     "scopes": '["read"]',
+    "symbol": '"AAPL"',
+    "side": '"buy"',
+    "quantity": "1",
+    "order_type": '"market"',
+    "recommendation_type": '"buy"',
+    "confidence_score": "60",
+    "execution_price": "1",
+    "actual_pnl": "1",
+    "ids": "[2147483647]",
 } | dict.fromkeys(SECRETS, f'"{SECRET}{SECRET}"')
 """Passwords are wrong, or too weak to be hashed; tokens are none."""
 
@@ -80,41 +89,48 @@ def fits(literal: str, schema: Schema) -> bool:
     return valid
 
 
-def required(operation: Operation) -> dict[str, str]:
-    return {field: GOOD[field] for field in operation.body.get("required", [])}
+def required(body: Schema) -> dict[str, str]:
+    constants = {name: json.dumps(field["const"]) for name, field in body["properties"].items() if "const" in field}
+    return {field: (GOOD | constants)[field] for field in body.get("required", [])}
 
 
 TAKES_JSON = [operation for operation in OPERATIONS if operation.media_type == JSON]
 
 
 @pytest.mark.parametrize(
-    ("operation", "field"),
-    [(operation, field) for operation in TAKES_JSON for field in operation.fields],
-    ids=str,
+    ("operation", "body", "field"),
+    [
+        pytest.param(operation, body, field, id=f"{operation} {body['title']} {field}")
+        for operation in TAKES_JSON
+        for body in operation.objects
+        for field in body["properties"]
+    ],
 )
-async def test_fields(service: Service, owner: Person, operation: Operation, field: str) -> None:
+async def test_fields(service: Service, owner: Person, operation: Operation, body: Schema, field: str) -> None:
     sender = Sender(service.client, operation, owner)
+    good = required(body)
     for name, written in LITERALS.items():
         literal = written if field in SECRETS else written.replace(SECRET, PLAIN)
-        answer = await sender.send_fields(required(operation) | {field: literal})
-        if name in NEVER or not fits(literal, operation.fields[field]):
+        answer = await sender.send_fields(good | {field: literal})
+        if name in NEVER or not fits(literal, body["properties"][field]):
             assert is_about(answer, field), name
-    if field in operation.body.get("required", []):
-        rest = {name: literal for name, literal in required(operation).items() if name != field}
-        assert pointers(await sender.send_fields(rest)) == [f"/{field}"]
+    if field in good:
+        rest = {name: literal for name, literal in good.items() if name != field}
+        assert pointers(await sender.send_fields(rest)) == [f"/0/{field}" if operation.takes_a_list else f"/{field}"]
 
 
 @pytest.mark.parametrize("operation", TAKES_JSON, ids=str)
 async def test_bodies(service: Service, owner: Person, operation: Operation) -> None:
     sender = Sender(service.client, operation, owner)
-    good = required(operation)
+    good = required(operation.objects[0])
     for literal in LITERALS.values():
         assert is_about(await sender.send_fields(good | {"unknown": literal}), "unknown")
-        if not literal.startswith("{"):
+        if not literal.startswith("[" if operation.takes_a_list else "{") and not fits(literal, operation.body):
             assert pointers(await sender.send(literal.encode())) == [""]
     many = good | {f"unknown{number}": "0" for number in range(10_000)}
     assert pointers(await sender.send_fields(many))
-    for content in (b"", b"{", b'{"a": 1,}', b"{'a': 1}", b"\xff", b'{"\xed\xa0\x80": 1}', b"{}{}"):
+    assert fits("null", operation.body) or pointers(await sender.send(b""))
+    for content in (b"{", b'{"a": 1,}', b"{'a': 1}", b"\xff", b'{"\xed\xa0\x80": 1}', b"{}{}"):
         assert pointers(await sender.send(content))
     assert (await sender.send(b'{"unknown": "' + b"x" * (11 * 1024 * 1024 // 10) + b'"}')).status_code == 413
 
@@ -123,4 +139,4 @@ async def test_bodies(service: Service, owner: Person, operation: Operation) -> 
 @pytest.mark.parametrize("media_type", [None, "text/plain", FORM, "multipart/form-data", "\xff", "x" * 5000])
 async def test_media_types(service: Service, owner: Person, operation: Operation, media_type: str | None) -> None:
     sender = Sender(service.client, operation, owner)
-    assert pointers(await sender.send_fields(required(operation), media_type)) == [""]
+    assert pointers(await sender.send_fields(required(operation.objects[0]), media_type)) == [""]

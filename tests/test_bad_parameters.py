@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.support.accounts import quick_sign_ins
 from tests.support.bad_input import SECRET, Sender, pointers
@@ -44,6 +45,19 @@ TEXTS = {
 }
 """As they are written in a URL or a form."""
 
+HEADERS = {
+    "nothing": b"",
+    "blank": b" ",
+    "short": b"x",
+    "text": SECRET.encode(),
+    "long": b"x" * 255,
+    "too long": SECRET.encode() * 2_500,
+    "two words": b"one two",
+    "control characters": b"a\x00\x1b\x7f",
+    "UTF-8": "\U0001f600".encode(),
+    "no UTF-8": b"\xff\xfe",
+}
+
 
 @pytest.fixture(scope="module")
 def owner(service: Service) -> Iterator[Person]:
@@ -70,6 +84,17 @@ async def test_query_parameters(service: Service, owner: Person, operation: Oper
 
 
 @pytest.mark.parametrize(
+    ("operation", "name"), [(operation, name) for operation in OPERATIONS for name in operation.headers], ids=str
+)
+async def test_headers(service: Service, owner: Person, operation: Operation, name: str) -> None:
+    sender = Sender(service.client, operation, owner)
+    for what, text in HEADERS.items():
+        fits = Draft202012Validator(operation.headers[name]).is_valid(text.decode("latin-1"))
+        named = f"header/{name}" in pointers(await sender.send_to(sender.path, {name: text}))
+        assert named is not fits, what
+
+
+@pytest.mark.parametrize(
     ("operation", "name"), [(operation, name) for operation in OPERATIONS for name in operation.ids], ids=str
 )
 async def test_path_parameters(service: Service, owner: Person, operation: Operation, name: str) -> None:
@@ -82,7 +107,13 @@ async def test_path_parameters(service: Service, owner: Person, operation: Opera
 
 @pytest.mark.parametrize(
     ("operation", "field"),
-    [(operation, field) for operation in OPERATIONS if operation.media_type == FORM for field in operation.fields],
+    [
+        (operation, field)
+        for operation in OPERATIONS
+        if operation.media_type == FORM
+        for (body,) in [operation.objects]
+        for field in body["properties"]
+    ],
     ids=str,
 )
 async def test_forms(service: Service, owner: Person, operation: Operation, field: str) -> None:

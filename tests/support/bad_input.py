@@ -1,6 +1,7 @@
 """Sends one operation whatever is to be sent, and sees to it that the answer is one that clients can rely on."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ class Sender:
     def __init__(self, client: httpx.AsyncClient, operation: Operation, owner: Person) -> None:
         self.client = client
         self.operation = operation
-        self.path = operation.path.format_map(dict.fromkeys(operation.ids, owner.id))
+        self.path = operation.path.format_map(owner.ids)
         self.headers = bearer(MVP_TOKEN if operation.permission == "claim" else owner.access_token)
 
     async def send(self, content: bytes, media_type: str | None = JSON) -> httpx.Response:
@@ -28,13 +29,15 @@ class Sender:
         return checked(await self.client.request(self.operation.method, self.path, headers=headers, content=content))
 
     async def send_fields(self, fields: dict[str, str], media_type: str | None = JSON) -> httpx.Response:
-        """As JSON, each value as it is written there."""
+        """As JSON, each value as it is written there; in a list of one, where the operation takes a list."""
         members = (f"{json.dumps(name)}: {literal}" for name, literal in fields.items())
-        return await self.send(f"{{{', '.join(members)}}}".encode(), media_type)
+        body = f"{{{', '.join(members)}}}"
+        return await self.send((f"[{body}]" if self.operation.takes_a_list else body).encode(), media_type)
 
-    async def send_to(self, url: str) -> httpx.Response:
+    async def send_to(self, url: str, headers: Mapping[str, bytes] | None = None) -> httpx.Response:
         """Without a body."""
-        return checked(await self.client.request(self.operation.method, url, headers=self.headers))
+        every: Any = self.headers | {**(headers or {})}
+        return checked(await self.client.request(self.operation.method, url, headers=every))
 
 
 def checked(answer: httpx.Response) -> httpx.Response:
@@ -63,4 +66,4 @@ def pointers(answer: httpx.Response) -> list[str]:
 
 def is_about(answer: httpx.Response, field: str) -> bool:
     """Whether a 422 speaks of the field, of something in it, or of the body as a whole."""
-    return any(pointer == "" or pointer.split("/")[1] == field for pointer in pointers(answer))
+    return any(pointer == "" or field in pointer.split("/") for pointer in pointers(answer))

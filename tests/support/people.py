@@ -1,4 +1,4 @@
-"""People who own one of everything, and whatever of it an answer shows or a request changes."""
+"""People who own some of everything, and whatever of it an answer shows or a request changes."""
 
 import re
 from collections.abc import Mapping
@@ -22,11 +22,15 @@ _TABLES = {
     "invitations": "created_by",
     "password_resets": "user_id",
     "mvp_claim": "1",
+    "order_templates": "user_id",
+    "ai_recommendations": "user_id",
 }
-"""Those that say who may do what, and whose a row is; the claim is the MVP user's, also when that is gone."""
+"""Whose a row is. The claim is the MVP user's, also when that is gone."""
+
+_MOVED_BY_ITS_USE = {"user_sessions": "last_activity_at", "api_tokens": "last_used_at"}
 
 _HELD = " UNION ALL ".join(
-    f"SELECT '{table}' AS name, id, {owner} AS owner, to_jsonb(t) - 'last_used_at' - 'last_activity_at' AS columns "
+    f"SELECT '{table}' AS name, id, {owner} AS owner, to_jsonb(t) - '{_MOVED_BY_ITS_USE.get(table, '')}' AS columns "
     f"FROM {table} t"
     for table, owner in _TABLES.items()
 )
@@ -42,17 +46,9 @@ Rows = dict[tuple[str, int], Row]
 
 
 @dataclass(frozen=True)
-class Person:
-    id: int
-    email: str
-    username: str
-    access_token: str
-    refresh_token: str
-    api_token: str
-    """With every scope."""
-    api_token_id: int
+class Holder:
     ids: Mapping[str, int]
-    """Of an object of each kind, by the parameter that names it in a path. The tokens above are others."""
+    """Of an object of each kind, by the parameter that names it in a path."""
     marks: Mapping[str, str]
     """What tells an object of theirs, as an answer shows it: its id, or `name`, which is in all of their texts."""
 
@@ -62,9 +58,24 @@ class Person:
         return {name for name, mark in self.marks.items() if mark in found}
 
 
+@dataclass(frozen=True)
+class Person(Holder):
+    """The tokens are none of the objects with the ids."""
+
+    id: int
+    email: str
+    username: str
+    access_token: str
+    refresh_token: str
+    api_token: str
+    """With every scope."""
+    api_token_id: int
+
+
 def spread_ids(url: str) -> None:
     """Let new rows have ids that are no other number, and no id of another table."""
-    for place, table in enumerate(("users", "user_sessions", "api_tokens", "invitations", "activity_log")):
+    tables = "users user_sessions api_tokens invitations activity_log order_templates ai_recommendations"
+    for place, table in enumerate(tables.split()):
         start = 1_000_000_000 + 123_456_789 * place
         execute(url, f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), {start})")
 
@@ -90,9 +101,12 @@ def add_person(service: Service, name: str, role: str = "member", password_hash:
         "session_id": elsewhere.session_id,
         "token_id": _named(url, spare, name),
         "invitation_id": _invited(url, user_id, name),
+        **add_trading(url, user_id, name),
     }
-    marks = {kind: str(number) for kind, number in ids.items()} | {"activity_id": str(_logged(url, user_id, name))}
+    also = {"activity_id": str(_logged(url, user_id, name)), "prefix": spare[:12]}
     return Person(
+        ids,
+        _marks(ids, name) | also,
         user_id,
         email,
         username,
@@ -100,19 +114,44 @@ def add_person(service: Service, name: str, role: str = "member", password_hash:
         signed_in.refresh_token,
         api_token,
         _named(url, api_token, name),
-        ids,
-        marks | {"name": name, "prefix": spare[:12]},
     )
 
 
 def mvp_user() -> Person:
     """Reached by the token from the configuration; has nothing but that."""
-    ids = {"user_id": 1, "session_id": NO_ID, "token_id": 1, "invitation_id": NO_ID}
-    return Person(1, "mvp@localhost", "mvp", MVP_TOKEN, MVP_TOKEN, MVP_TOKEN, 1, ids, {"name": "mvp"})
+    ids = {"user_id": 1, "token_id": 1}
+    return Person(ids, {"name": "mvp"}, 1, "mvp@localhost", "mvp", MVP_TOKEN, MVP_TOKEN, MVP_TOKEN, 1)
+
+
+def add_nobodys(service: Service) -> Holder:
+    """What older deployments left behind: rows that no user has."""
+    ids = add_trading(service.url, None, "orphan")
+    return Holder(ids, _marks(ids, "orphan"))
+
+
+def add_trading(url: str, user_id: int | None, name: str) -> dict[str, int]:
+    """The ids of one of two order templates, and of one of two recommendations: it is pending, the other is closed."""
+    texts = {"user_id": user_id, "symbol": f"{name[:19].upper()}_", "text": f"{name} text"}
+    template, _ = execute(
+        url,
+        "INSERT INTO order_templates (user_id, name, description, symbol, side, quantity, order_type, created_at, "
+        "updated_at) SELECT :user_id, :text, :text, :symbol, 'buy', 1, 'market', timezone('utc', now()), "
+        "timezone('utc', now()) FROM generate_series(1, 2) RETURNING id",
+        **texts,
+    )
+    pending, _ = execute(
+        url,
+        "INSERT INTO ai_recommendations (user_id, symbol, recommendation_type, confidence_score, analysis_data, "
+        "reasoning, market_context, status, actual_pnl, created_at) SELECT :user_id, :symbol, 'buy', 60, "
+        "jsonb_build_object('note', CAST(:text AS text)), :text, :text, status, pnl, timezone('utc', now()) "
+        "FROM (VALUES ('pending', NULL), ('closed', 1)) AS two (status, pnl) RETURNING id",
+        **texts,
+    )
+    return {"template_id": template["id"], "recommendation_id": pending["id"]}
 
 
 def rows(connection: Connection) -> Rows:
-    """Everything that says who may do what, but for when it was used last."""
+    """Everything that belongs to somebody or could, but for when a credential was used last."""
     return {(row.name, row.id): Row(row.owner, row.columns) for row in connection.execute(text(_HELD))}
 
 
@@ -158,3 +197,7 @@ def _logged(url: str, user_id: int, name: str) -> int:
     )
     activity_id: int = one["id"]
     return activity_id
+
+
+def _marks(ids: Mapping[str, int], name: str) -> dict[str, str]:
+    return {kind: str(number) for kind, number in ids.items()} | {"name": name, "symbol": f"{name[:19].upper()}_"}

@@ -23,8 +23,10 @@ class Operation:
     """None, where no credential is needed."""
     query: Mapping[str, Schema]
     """Each parameter's schema, by its name."""
+    headers: Mapping[str, Schema]
+    """Likewise; without that of the credential."""
     media_type: str | None
-    """Of the body, if it takes one."""
+    """Of the body, if it takes one; the first, where it takes several."""
     body: Schema
 
     @property
@@ -37,10 +39,15 @@ class Operation:
         return re.findall(r"{(\w+)}", self.path)
 
     @property
-    def fields(self) -> Mapping[str, Schema]:
-        """Of the body."""
-        fields: Mapping[str, Schema] = self.body.get("properties", {})
-        return fields
+    def takes_a_list(self) -> bool:
+        return self.body.get("type") == "array"
+
+    @property
+    def objects(self) -> list[Schema]:
+        """What the body is one of, or where it is a list each of its items."""
+        body = self.body["items"] if self.takes_a_list else self.body
+        either: list[Schema] = body.get("oneOf") or body.get("anyOf") or [body]
+        return [each for each in either if "properties" in each]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -58,14 +65,18 @@ def _operation(document: Mapping[str, Any], method: str, path: str, operation: M
     security = [requirement["bearer"] for requirement in operation.get("security", []) if "bearer" in requirement]
     assert [len(permissions) for permissions in security] in ([], [1]), (method, path)
     parameters = [_resolved(document, parameter) for parameter in operation.get("parameters", [])]
-    assert {parameter["in"] for parameter in parameters} <= {"path", "query"}, (method, path)
+    assert {parameter["in"] for parameter in parameters} <= {"path", "query", "header"}, (method, path)
     content = operation.get("requestBody", {}).get("content", {})
-    assert len(content) <= 1, (method, path)
+    query, headers = (
+        {parameter["name"]: parameter["schema"] for parameter in parameters if parameter["in"] == place}
+        for place in ("query", "header")
+    )
     return Operation(
         method.upper(),
         path,
         security[0][0] if security else None,
-        {parameter["name"]: parameter["schema"] for parameter in parameters if parameter["in"] == "query"},
+        query,
+        headers,
         next(iter(content), None),
         next((media["schema"] for media in _resolved(document, content).values()), {}),
     )

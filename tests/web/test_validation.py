@@ -86,8 +86,10 @@ async def faults(client: httpx.AsyncClient, url: str, body: Any) -> list[tuple[s
         ({"named/by~key": {"a/b~c": SECRET}}, "/named~1by~0key/a~1b~0c", "int_parsing"),
         ({"shape": {"kind": "circle", "radius": -1}}, "/shape/radius", "greater_than"),
         ({"shape": {"kind": "square"}}, "/shape/side", "missing"),
-        ({"shape": {"kind": SECRET}}, "/shape", "union_tag_invalid"),
-        ({"shape": {}}, "/shape", "union_tag_not_found"),
+        ({"shape": {"kind": SECRET}}, "/shape/kind", "union_tag_invalid"),
+        ({"shape": {"kind": [SECRET]}}, "/shape/kind", "union_tag_invalid"),
+        ({"shape": {}}, "/shape/kind", "missing"),
+        ({"shape": SECRET}, "/shape", "model_attributes_type"),
         ({"id": SECRET}, "/id", "uuid_parsing"),
         ({"link": SECRET}, "/link", "url_parsing"),
         ({"password": SECRET}, "/password", "string_too_short"),
@@ -118,6 +120,8 @@ async def test_a_batch_begins_with_the_index(client: httpx.AsyncClient) -> None:
 
 async def test_a_tag_at_the_top_is_no_step(client: httpx.AsyncClient) -> None:
     assert await faults(client, "/shape", {"kind": "circle"}) == [("/radius", "missing")]
+    assert await faults(client, "/shape", {"kind": SECRET}) == [("/kind", "union_tag_invalid")]
+    assert await faults(client, "/shape", {}) == [("/kind", "missing")]
 
 
 async def test_parameters_are_named_by_place(client: httpx.AsyncClient) -> None:
