@@ -86,6 +86,7 @@ def test_a_start_brings_an_old_database_up_to_date(empty_url: str, tmp_path: Pat
         assert connection.execute(text("SELECT email FROM users WHERE id = 7")).scalar_one() == "early@example.test"
 
 
+@pytest.mark.slow
 def test_reload(data_dir: Path, tmp_path: Path) -> None:
     """A change starts the service anew; a killed supervisor takes it along; Ctrl-C stops everything."""
     watched = tmp_path / "watched"
@@ -108,6 +109,7 @@ def test_reload(data_dir: Path, tmp_path: Path) -> None:
             assert_all_gone(data_dir)
 
 
+@pytest.mark.slow
 def test_two_that_start_at_once_share_one_database(data_dir: Path, tmp_path: Path) -> None:
     variables = {"DATA_DIR": str(data_dir)}
     with uvicorn_process(tmp_path, variables) as first, uvicorn_process(tmp_path, variables) as second:

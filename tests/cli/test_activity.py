@@ -16,6 +16,7 @@ DAY = timedelta(days=1)
 
 
 async def test_list(cli: CommandLine, clone_url: str, mvp: httpx.AsyncClient) -> None:
+    execute(clone_url, "DELETE FROM activity_log")  # what the start left
     ann = add_user(clone_url, "ann@example.test")
     for day in range(3):
         add_row(clone_url, after=day * DAY, user_id=ann, user_email="ann@example.test", details={"day": day})

@@ -42,13 +42,17 @@ async def test_the_token_can_be_kept(
 
 
 def test_before_the_first_start(cli: CommandLine, clone_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In production no token need ever be set."""
+    """In production no token need ever be set; but then there is none to keep."""
     for name, value in {"APP_ENV": "production", "JWT_SECRET": "7f3c9a51e08b46d2a7c4f19e5d80b362"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("API_TOKEN")
+    told = cli.refused("claim", "ann@example.test", "--keep-api-token", stdin=PASSWORD)
+    assert told == "There is no token to keep: set API_TOKEN, or leave --keep-api-token out."
+    assert execute(clone_url, "SELECT FROM users") == []
     claimed = cli("claim", "ann@example.test", "--json", stdin=PASSWORD).json
     assert (claimed["role"], claimed["has_password"], claimed["username"]) == ("owner", True, "mvp")
     assert execute(clone_url, "SELECT FROM api_tokens WHERE revoked_at IS NULL") == []
+    assert "was claimed" in cli.refused("claim", "ann@example.test", "--keep-api-token", stdin=PASSWORD)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.core.errors import AppError, NotFound
 from app.db.engine import make_engine
 from app.identity.accounts import set_password
+from app.identity.activity import Origin
 from app.identity.one_time import (
     InvalidInvitation,
     InvalidResetToken,
@@ -224,7 +225,7 @@ class TestReset:
                 user = session.get_one(User, user_id)
                 if next(turn) % 2:
                     consume_reset(session, token)
-                    set_password(session, user, "a hash", EndReason.PASSWORD_RESET)
+                    set_password(session, user, "a hash", EndReason.PASSWORD_RESET, Origin())
                 else:
                     issue_reset(session, user)
 

@@ -1,5 +1,8 @@
 """The claim of the MVP user, invitations and password resets.
 
+That it was claimed holds for good: on the way down the row waits in `mvp_claim_set_aside`, from where the next upgrade
+fetches it. Invitations and password resets are lost.
+
 Revision ID: 6b87f3b9445b
 Revises: b6790272e292
 Create Date: 2026-11-22 21:46:00
@@ -15,9 +18,37 @@ depends_on = None
 
 NOW = sa.text("timezone('utc', now())")
 
+# Only where there is a row to keep, the table is made.
+SET_ASIDE = """
+DO $$
+BEGIN
+    LOCK TABLE mvp_claim;
+    IF EXISTS (SELECT FROM mvp_claim) THEN
+        CREATE TABLE mvp_claim_set_aside AS SELECT id, user_id, token_hash, claimed_at FROM mvp_claim;
+    END IF;
+END
+$$
+"""
+
+# The user may be gone. Where all are, the tables were dropped and made anew meanwhile, and nobody has claimed anything.
+FETCH_BACK = """
+DO $$
+BEGIN
+    IF to_regclass('mvp_claim_set_aside') IS NOT NULL THEN
+        INSERT INTO mvp_claim (id, user_id, token_hash, claimed_at)
+            SELECT aside.id, users.id, token_hash, claimed_at
+              FROM mvp_claim_set_aside AS aside LEFT JOIN users ON users.id = user_id
+             WHERE EXISTS (SELECT FROM users);
+        DROP TABLE mvp_claim_set_aside;
+    END IF;
+END
+$$
+"""
+
 
 def upgrade() -> None:
     _create_mvp_claim()
+    op.execute(FETCH_BACK)
     _create_invitations()
     _create_password_resets()
 
@@ -80,4 +111,5 @@ def _create_password_resets() -> None:
 def downgrade() -> None:
     op.drop_table("password_resets")
     op.drop_table("invitations")
+    op.execute(SET_ASIDE)
     op.drop_table("mvp_claim")

@@ -4,10 +4,9 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Engine
 
-from app.cli.arguments import AsJson, find_user_id
+from app.cli.arguments import AsJson, as_text, find_user_id, parser
 from app.cli.database import migrated
 from app.cli.output import print_json, print_list
 from app.core.clock import Moment
@@ -33,23 +32,21 @@ COLUMNS = {
 
 BATCH = 1000
 
-
-def _moment(text: str) -> datetime:
-    try:
-        moment: datetime = TypeAdapter(Moment).validate_python(text)
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"]) from None
-    return moment
+_as_moment = parser(Moment)
 
 
 @cli.command("list")
 def list_activity(
-    user: Annotated[str | None, typer.Option(metavar="USER", help="Of this account alone; an id may be gone.")] = None,
+    user: Annotated[
+        str | None, typer.Option(parser=as_text, metavar="USER", help="Of this account alone; an id may be gone.")
+    ] = None,
     action: Annotated[Action | None, typer.Option(metavar="ACTION", help="Of this kind alone: signed_in, …")] = None,
     since: Annotated[
-        datetime | None, typer.Option(parser=_moment, metavar="TIME", help="From 2030-01-31T12:00:00Z on.")
+        datetime | None, typer.Option(parser=_as_moment, metavar="TIME", help="From 2030-01-31T12:00:00Z on.")
     ] = None,
-    until: Annotated[datetime | None, typer.Option(parser=_moment, metavar="TIME", help="Before this moment.")] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=_as_moment, metavar="TIME", help="Before this moment.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
     as_json: AsJson = False,
 ) -> None:

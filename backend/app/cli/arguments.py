@@ -1,22 +1,41 @@
 """What commands are given, and what it stands for."""
 
-from typing import Annotated, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
 from app.core.errors import FieldError, InvalidInput, NotFound
 from app.identity.accounts import find_by_login
 from app.models.database import User
-from app.web.schemas import MAX_ID
+from app.web.schemas import MAX_ID, QueryText
 
 T = TypeVar("T", bound=BaseModel)
 
 DAY = 24 * 60 * 60
 """Seconds."""
 
-UserName = Annotated[str, typer.Argument(metavar="USER", help="An id, an e-mail address or a username.")]
+
+def parser(kind: Any) -> Callable[[str], Any]:
+    """Takes what the API would take in the place of an argument; the rest is wrong usage."""
+    adapter = TypeAdapter(kind)
+
+    def parse(text: str) -> Any:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise typer.BadParameter(error.errors()[0]["msg"]) from None
+
+    return parse
+
+
+as_text = parser(QueryText)
+
+UserName = Annotated[
+    str, typer.Argument(parser=as_text, metavar="USER", help="An id, an e-mail address or a username.")
+]
 RowNumber = Annotated[int, typer.Argument(metavar="ID", min=1, max=MAX_ID, help="As `list` shows it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -28,7 +47,8 @@ def find_user(session: Session, name: str) -> User:
     Raises:
         NotFound: there is none.
     """
-    user = _find_by_id(session, name) if _is_id(name) else find_by_login(session, name)
+    user_id = _as_id(name)
+    user = find_by_login(session, name) if user_id is None else session.get(User, user_id)
     if user is None:
         raise NotFound(f"There is no user {name!r}.")
     return user
@@ -36,7 +56,7 @@ def find_user(session: Session, name: str) -> User:
 
 def find_user_id(session: Session, name: str) -> int:
     """As `find_user`; an id may be that of a user who was deleted."""
-    return int(name) if _is_id(name) and int(name) <= MAX_ID else find_user(session, name).id
+    return _as_id(name) or find_user(session, name).id
 
 
 def validated(model: type[T], **values: object) -> T:
@@ -54,9 +74,9 @@ def validated(model: type[T], **values: object) -> T:
         ) from None
 
 
-def _is_id(name: str) -> bool:
-    return name.isascii() and name.isdigit()
-
-
-def _find_by_id(session: Session, name: str) -> User | None:
-    return session.get(User, int(name)) if len(name) <= len(str(MAX_ID)) and int(name) <= MAX_ID else None
+def _as_id(name: str) -> int | None:
+    """What digits alone stand for; 0, which is nobody's id, where no column holds it."""
+    if not (name.isascii() and name.isdigit()):
+        return None
+    # The length comes first: int() refuses more than 4,300 digits.
+    return int(name) if len(name) <= len(str(MAX_ID)) and int(name) <= MAX_ID else 0

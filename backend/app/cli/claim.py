@@ -1,5 +1,6 @@
 """`claim`."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,12 +12,13 @@ from app.cli.database import migrated
 from app.cli.output import note, print_one
 from app.cli.prompts import ask_for_email, ask_for_password
 from app.cli.users import COLUMNS
+from app.core.errors import StartupError
 from app.core.settings import Settings, load_settings
 from app.features.auth import service
 from app.features.users.schemas import UserRequest
 from app.identity.accounts import NewUser
 from app.identity.activity import COMMAND_LINE, Action, record
-from app.identity.mvp import AlreadyClaimed, MvpState, ensure_mvp_user
+from app.identity.mvp import IS_MVP_TOKEN, AlreadyClaimed, MvpState, ensure_mvp_user
 from app.identity.permissions import OWNER
 from app.identity.principal import Profile
 from app.identity.schemas import UserReply
@@ -39,7 +41,7 @@ def claim(
     settings = load_settings()
     with migrated(settings) as engine:
         with transaction(engine) as session:
-            user_id = _open_mvp_user(session, settings)
+            user_id = _open_mvp_user(session, settings, keep_api_token=keep_api_token)
         given = validated(UserRequest, email=ask_for_email(email), username=username, full_name=full_name, role=OWNER)
         names = (given.email, given.username, given.full_name)
         new = NewUser(
@@ -58,21 +60,30 @@ def claim(
     )
 
 
-def _open_mvp_user(session: Session, settings: Settings) -> int:
+def _open_mvp_user(session: Session, settings: Settings, *, keep_api_token: bool) -> int:
     """The id of the MVP user, who is made where the service was never started.
 
     A token that is alive is left as it is: the service that runs may know another API_TOKEN than this shell.
 
     Raises:
         AlreadyClaimed: it was.
+        StartupError: there is no token to keep.
     """
-    alive = select(ApiToken.user_id).where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
+    alive = select(ApiToken.user_id).where(IS_MVP_TOKEN)
     user_id = session.scalar(alive)
     if user_id is None:
-        # Where nothing is configured nobody ever learns the token.
-        state = ensure_mvp_user(session, lambda: configured_token(settings) or mint().plain, settings.mvp_email)
+        token = partial(_token, settings, keep=keep_api_token)
+        state = ensure_mvp_user(session, token, settings.mvp_email)
         if state is MvpState.CLAIMED:
             record(session, COMMAND_LINE, Action.CLAIM_REFUSED, reason=AlreadyClaimed.code)
             raise AlreadyClaimed
         user_id = session.scalars(alive).one()
     return user_id
+
+
+def _token(settings: Settings, *, keep: bool) -> str:
+    """For the MVP user until the claim; where nothing is configured nobody ever learns it."""
+    token = configured_token(settings)
+    if token is None and keep:
+        raise StartupError("There is no token to keep: set API_TOKEN, or leave --keep-api-token out.")
+    return token or mint().plain

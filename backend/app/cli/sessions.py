@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
-from app.cli.arguments import AsJson, UserName, find_user
+from app.cli.arguments import AsJson, UserName, as_text, find_user
 from app.cli.database import migrated
 from app.cli.output import note, print_list
 from app.core.errors import NotFound
@@ -47,7 +47,9 @@ def revoke(
     session_id: Annotated[
         int | None, typer.Argument(metavar="ID", min=1, max=MAX_ID, help="One session, as `list` shows it.")
     ] = None,
-    user: Annotated[str | None, typer.Option(metavar="USER", help="All of this user's instead.")] = None,
+    user: Annotated[
+        str | None, typer.Option(parser=as_text, metavar="USER", help="All of this user's instead.")
+    ] = None,
 ) -> None:
     """End a session, or all of a user's: their tokens are refused from now on, everywhere."""
     if (session_id is None) == (user is None):

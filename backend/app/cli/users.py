@@ -6,20 +6,20 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy.orm import Session
 
-from app.cli.arguments import AsJson, UserName, Yes, find_user, validated
+from app.cli.arguments import AsJson, UserName, Yes, as_text, find_user, validated
 from app.cli.database import migrated
 from app.cli.output import note, print_list, print_one, print_secret
 from app.cli.prompts import ask_for_password
 from app.core.settings import load_settings
+from app.features.auth.service import give_password
 from app.features.users import service
 from app.features.users.schemas import PasswordResetReply, UserRequest
-from app.identity.accounts import NewUser, set_password
-from app.identity.activity import COMMAND_LINE, Action, record
+from app.identity.accounts import NewUser
+from app.identity.activity import COMMAND_LINE
 from app.identity.mvp import is_mvp_user
 from app.identity.permissions import MEMBER, OWNER
 from app.identity.principal import Profile
 from app.identity.schemas import Role, UserReply
-from app.identity.sessions import EndReason
 from app.models.database import User
 from app.web.session import transaction
 
@@ -39,8 +39,12 @@ COLUMNS = {
 
 @cli.command("list")
 def list_users(
-    search: Annotated[str | None, typer.Option(help="A part of an address, username or full name.")] = None,
-    role: Annotated[str | None, typer.Option(help="Those with this role alone.")] = None,
+    search: Annotated[
+        str | None, typer.Option(parser=as_text, metavar="TEXT", help="A part of an address, username or full name.")
+    ] = None,
+    role: Annotated[
+        str | None, typer.Option(parser=as_text, metavar="TEXT", help="Those with this role alone.")
+    ] = None,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Those in this state alone.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -140,11 +144,8 @@ def _set_password(name: str, *, as_json: bool) -> None:
             found = find_user(session, name)
         password_hash = ask_for_password(found.email, found.username, found.full_name)
         with transaction(engine) as session:
-            user = service.find(session, found.id)
-            claims = is_mvp_user(session, user)
-            set_password(session, user, password_hash, EndReason.PASSWORD_RESET)
-            record(session, COMMAND_LINE, Action.PASSWORD_RESET, user=user)
-            profile = Profile.of(user)
+            claims = is_mvp_user(session, found)
+            profile = Profile.of(give_password(session, found.id, password_hash, COMMAND_LINE))
     print_one(_reply(profile), COLUMNS, as_json=as_json)
     if claims:
         note("This was the MVP user, and is claimed now: API_TOKEN is good no more.")

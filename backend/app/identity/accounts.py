@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import flag_modified
 
 from app.core.errors import Conflict, NotFound
+from app.identity.activity import Origin
 from app.identity.mvp import is_mvp_user, retire
-from app.identity.one_time import void_resets
+from app.identity.one_time import revoke_invitations, void_resets
 from app.identity.permissions import MEMBER, OWNER
 from app.identity.sessions import EndReason, end_sessions
-from app.identity.throttle import forget_failures
+from app.identity.throttle import Attempt, forget_failures
 from app.models.base import folded
 from app.models.database import ActivityLog, User
 
@@ -92,10 +93,10 @@ def create_user(session: Session, new: NewUser) -> User:
     return user
 
 
-def change_user(session: Session, user: User, changes: Mapping[str, Any]) -> dict[str, Any]:
+def change_user(session: Session, user: User, changes: Mapping[str, Any], origin: Origin) -> dict[str, Any]:
     """Give `user` the columns in `changes`; those that differed come back with their former values.
 
-    A deactivated user's sessions end.
+    A deactivated user's sessions end; nobody can use an invitation of who is no active owner any more.
 
     Raises:
         EmailTaken, UsernameTaken, AlpacaAccountTaken: somebody has it.
@@ -104,8 +105,10 @@ def change_user(session: Session, user: User, changes: Mapping[str, Any]) -> dic
     """
     guarded = bool({"role", "is_active"} & changes.keys())
     others = _lock(session, user, with_owners=guarded)
-    if guarded and _is_active_owner(user) and not others and not _is_active_owner(user, changes):
-        raise LastOwner
+    if _is_active_owner(user) and not _is_active_owner(user, changes):
+        if not others:
+            raise LastOwner
+        revoke_invitations(session, user, origin)
     former = {name: getattr(user, name) for name, value in changes.items() if _differs(getattr(user, name), value)}
     for name in former:
         setattr(user, name, changes[name])
@@ -117,25 +120,34 @@ def change_user(session: Session, user: User, changes: Mapping[str, Any]) -> dic
     return former
 
 
-def set_password(
-    session: Session, user: User, password_hash: str, reason: EndReason, *, but: int | None = None
+def set_password(  # noqa: PLR0913 - the last two are of a change alone
+    session: Session,
+    user: User,
+    password_hash: str,
+    reason: EndReason,
+    origin: Origin,
+    *,
+    but: int | None = None,
+    attempt: Attempt | None = None,
 ) -> None:
     """From now on this password alone signs in; sessions end, but for the one with the id `but`.
 
-    Password resets that were issued are good no more, and failures to sign in are forgotten. An MVP user who gets a
-    password this way is claimed thereby.
+    Password resets that were issued are good no more, and failures to sign in are forgotten, `attempt` among them. An
+    MVP user who gets a password this way is claimed thereby. The caller has locked `user`.
     """
     if is_mvp_user(session, user):
-        retire(session, user)
+        retire(session, user, origin)
     user.password_hash = password_hash
     void_resets(session, user.id)
     end_sessions(session, user.id, reason, but=but)
-    forget_failures(session, user)
+    forget_failures(session, user, attempt)
     session.flush()
 
 
-def delete_user(session: Session, user: User) -> None:
+def delete_user(session: Session, user: User, origin: Origin) -> None:
     """Delete the account and all that is its own; the activity log stays, and remembers the address.
+
+    Nobody can use an invitation of the user's any more.
 
     Raises:
         LastOwner: there would be no active owner left.
@@ -144,8 +156,9 @@ def delete_user(session: Session, user: User) -> None:
     others = _lock(session, user, with_owners=True)
     if _is_active_owner(user) and not others:
         raise LastOwner
+    revoke_invitations(session, user, origin)
     if is_mvp_user(session, user):
-        retire(session, user)
+        retire(session, user, origin)
     session.execute(
         update(ActivityLog)
         .where(ActivityLog.user_id == user.id, ActivityLog.user_email.is_(None))

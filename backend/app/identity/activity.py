@@ -47,7 +47,7 @@ class Origin:
 
 
 COMMAND_LINE = Origin(actor_kind=ActorKind.COMMAND)
-"""Whoever can run commands where the database is."""
+"""Whoever can run commands where the database is, or start the service there."""
 
 
 class Action(StrEnum):

@@ -8,13 +8,14 @@ and nothing here touches the user again.
 import logging
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import and_, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, StartupError
-from app.identity.activity import Action, Origin, record
+from app.identity.activity import COMMAND_LINE, Action, Origin, Resource, record
 from app.identity.permissions import OWNER, SCOPES
 from app.identity.tokens import hash_token, is_mistyped
 from app.models.base import database_now, folded
@@ -26,6 +27,9 @@ USERNAME = "mvp"
 TOKEN_NAME = "API_TOKEN"  # noqa: S105 - the variable's name
 LOCK_TIMEOUT = "10s"
 """A start waits no longer for other starts, or for whoever has locked `users`."""
+
+IS_MVP_TOKEN = and_(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
+"""Of an API token: it comes from the configuration, and is alive; one is at most."""
 
 _LOCK_KEY = 0x7462_6D76_7000
 
@@ -56,9 +60,9 @@ def ensure_mvp_user(session: Session, token: Callable[[], str | None], email: st
     user = _find(session, email)
     if user is not None and user.password_hash and not _is_claimed(session):
         # An older deployment's, or somebody's at a psql prompt; whatever becomes of the user, it stays claimed.
-        _put_down_claim(session, user)
+        _put_down_claim(session, user, _configured_token(session, user))
     if _is_claimed(session):
-        _revoke_configured(session)
+        _revoke_configured(session, COMMAND_LINE)
         return MvpState.CLAIMED
     configured = _usable(token())
     user = user or _create(session, email)
@@ -71,8 +75,7 @@ def ensure_mvp_user(session: Session, token: Callable[[], str | None], email: st
 
 def mvp_state(session: Session) -> MvpState:
     """Whether a token from the configuration is alive."""
-    alive = select(ApiToken.id).where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
-    return MvpState.OPEN if session.scalar(alive) else MvpState.CLAIMED
+    return MvpState.OPEN if session.scalar(select(ApiToken.id).where(IS_MVP_TOKEN)) else MvpState.CLAIMED
 
 
 def is_mvp_user(session: Session, user: User) -> bool:
@@ -80,7 +83,7 @@ def is_mvp_user(session: Session, user: User) -> bool:
     return _configured_token(session, user) is not None
 
 
-def retire(session: Session, user: User, *, keep_token: bool = False) -> None:
+def retire(session: Session, user: User, origin: Origin, *, keep_token: bool = False) -> None:
     """Put down for good that `user`, the MVP user, was claimed; the token from the configuration is good no more.
 
     With `keep_token` the token goes on as an ordinary API token. Of those who try at once one succeeds.
@@ -90,12 +93,12 @@ def retire(session: Session, user: User, *, keep_token: bool = False) -> None:
     """
     _lock(session)
     token = _configured_token(session, user)
-    if not _put_down_claim(session, user):
+    if not _put_down_claim(session, user, token):
         raise AlreadyClaimed
     if keep_token and token is not None:
         token.from_configuration = False
         session.flush()
-    _revoke_configured(session)
+    _revoke_configured(session, origin)
 
 
 def refuse_second_claim(session: Session, token: str, origin: Origin) -> None:
@@ -116,16 +119,14 @@ def _is_claimed(session: Session) -> bool:
     return session.get(MvpClaim, 1) is not None
 
 
-def _put_down_claim(session: Session, user: User) -> bool:
+def _put_down_claim(session: Session, user: User, token: ApiToken | None) -> bool:
     """False where there is one already."""
-    token = _configured_token(session, user)
     claim = insert(MvpClaim).values(id=1, user_id=user.id, token_hash=token.secret_hash if token else None)
     return session.scalar(claim.on_conflict_do_nothing().returning(MvpClaim.id)) is not None
 
 
 def _configured_token(session: Session, user: User) -> ApiToken | None:
-    alive = ApiToken.from_configuration & ApiToken.revoked_at.is_(None)
-    return session.scalars(select(ApiToken).where(ApiToken.user_id == user.id, alive)).one_or_none()
+    return session.scalars(select(ApiToken).where(ApiToken.user_id == user.id, IS_MVP_TOKEN)).one_or_none()
 
 
 def _usable(token: str | None) -> str:
@@ -151,6 +152,7 @@ def _create(session: Session, email: str) -> User:
     session.add(user)
     session.flush()
     log.info("made user %d, the MVP user, with the address %s", user.id, email)
+    record(session, COMMAND_LINE, Action.USER_CREATED, user=user, role=user.role)
     return user
 
 
@@ -159,34 +161,41 @@ def _adopt(session: Session, user: User) -> None:
     known = session.scalar(select(ApiToken.id).where(ApiToken.user_id == user.id, ApiToken.from_configuration).limit(1))
     if known is None and user.role != OWNER:
         log.info("user %d becomes the MVP user: its role %s becomes %s", user.id, user.role, OWNER)
+        change = {"role": {"from": user.role, "to": OWNER}}
         user.role = OWNER
+        record(session, COMMAND_LINE, Action.USER_CHANGED, user=user, fields=["role"], changes=change)
 
 
 def _keep_one_token(session: Session, user: User, token: str) -> None:
     secret_hash = hash_token(token)
-    _revoke_configured(session, but=secret_hash)
+    _revoke_configured(session, COMMAND_LINE, but=secret_hash)
     known = session.scalar(select(ApiToken).where(ApiToken.secret_hash == secret_hash))
     if known is None:
-        session.add(
-            ApiToken(
-                user_id=user.id,
-                name=TOKEN_NAME,
-                prefix=TOKEN_NAME,
-                secret_hash=secret_hash,
-                scopes=sorted(SCOPES),
-                from_configuration=True,
-            )
+        known = ApiToken(
+            user_id=user.id,
+            name=TOKEN_NAME,
+            prefix=TOKEN_NAME,
+            secret_hash=secret_hash,
+            scopes=sorted(SCOPES),
+            from_configuration=True,
         )
+        session.add(known)
     elif not known.from_configuration:
         raise StartupError(f"API_TOKEN is already API token {known.id} of user {known.user_id}: use another value.")
-    elif known.revoked_at is not None:
-        known.revoked_at = None
+    elif known.revoked_at is None:
+        return
+    known.revoked_at = None
     session.flush()
+    _record(session, COMMAND_LINE, Action.TOKEN_CREATED, known, scopes=known.scopes)
 
 
-def _revoke_configured(session: Session, but: bytes | None = None) -> None:
-    alive = select(ApiToken).where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))
-    for token in session.scalars(alive):
-        if token.secret_hash != but:
-            token.revoked_at = database_now
-    session.flush()
+def _revoke_configured(session: Session, origin: Origin, but: bytes | None = None) -> None:
+    token = session.scalars(select(ApiToken).where(IS_MVP_TOKEN)).one_or_none()
+    if token is not None and token.secret_hash != but:
+        token.revoked_at = database_now
+        _record(session, origin, Action.TOKEN_REVOKED, token)
+
+
+def _record(session: Session, origin: Origin, action: Action, token: ApiToken, **details: Any) -> None:
+    user = session.get_one(User, token.user_id)
+    record(session, origin, action, user=user, resource=(Resource.TOKEN, token.id), name=token.name, **details)

@@ -1,6 +1,7 @@
 """Tokens that are good once: an invitation to register, and leave to set a new password.
 
-The database's clock and its row locks decide: of several who use a token at the same moment one succeeds.
+The database's clock and its row locks decide: of several who use a token at the same moment one succeeds. Whoever
+locks a user and an invitation locks the user first.
 """
 
 from datetime import timedelta
@@ -8,7 +9,9 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.core.errors import AppError, BadRequest, NotFound
+from app.core.errors import AppError, BadRequest, NotFound, PermissionDenied
+from app.identity.activity import Action, Origin, Resource, record
+from app.identity.permissions import OWNER, Permission
 from app.identity.tokens import INVITATION, PASSWORD_RESET, MintedToken, hash_token, is_well_formed, mint
 from app.models.base import database_now, folded
 from app.models.database import Invitation, PasswordReset, User
@@ -37,7 +40,13 @@ class InvalidResetToken(BadRequest):
 def invite(
     session: Session, *, role: str, email: str | None, lifetime: timedelta, created_by: int | None
 ) -> tuple[Invitation, MintedToken]:
-    """An invitation to register with this role, for this address alone if there is one."""
+    """An invitation to register with this role, for this address alone if there is one.
+
+    Raises:
+        PermissionDenied: the user it is from was an active owner a moment ago, and is none any more.
+    """
+    if created_by is not None and not _stays_owner(session, created_by):
+        raise PermissionDenied(Permission.ADMIN)
     minted = mint(INVITATION)
     invitation = Invitation(
         secret_hash=minted.secret_hash,
@@ -49,6 +58,20 @@ def invite(
     session.add(invitation)
     session.flush()
     return invitation, minted
+
+
+def revoke_invitation(session: Session, invitation: Invitation, origin: Origin) -> None:
+    """Nobody can use it from now on."""
+    invitation.revoked_at = database_now
+    resource = (Resource.INVITATION, invitation.id)
+    record(session, origin, Action.INVITATION_REVOKED, resource=resource, role=invitation.role, email=invitation.email)
+
+
+def revoke_invitations(session: Session, maker: User, origin: Origin) -> None:
+    """Nobody can use what this user, who is locked, has handed out."""
+    handed_out = select(Invitation).where(Invitation.created_by == maker.id, _is_unspent()).order_by(Invitation.id)
+    for invitation in session.scalars(handed_out.with_for_update()).all():
+        revoke_invitation(session, invitation, origin)
 
 
 def check_invitation(session: Session, token: str, email: str) -> None:
@@ -80,11 +103,19 @@ def _is_good(token: str, email: str) -> ColumnElement[bool]:
         return false()
     return and_(
         Invitation.secret_hash == hash_token(token),
-        Invitation.used_at.is_(None),
-        Invitation.revoked_at.is_(None),
-        Invitation.expires_at > database_now,
+        _is_unspent(),
         or_(Invitation.email.is_(None), folded(Invitation.email) == folded(email)),
     )
+
+
+def _is_unspent() -> ColumnElement[bool]:
+    return and_(Invitation.used_at.is_(None), Invitation.revoked_at.is_(None), Invitation.expires_at > database_now)
+
+
+def _stays_owner(session: Session, user_id: int) -> bool:
+    """Whether the user is an active owner, and will be until this transaction ends."""
+    owner = select(User.id).where(User.id == user_id, User.role == OWNER, User.is_active)
+    return session.scalar(owner.with_for_update(read=True)) is not None
 
 
 def issue_reset(session: Session, user: User) -> tuple[PasswordReset, MintedToken]:

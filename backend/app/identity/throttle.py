@@ -116,8 +116,7 @@ def succeeded(session: Session, attempt: Attempt) -> None:
 
     Otherwise whoever has an account of his own could wash his address clean with it.
     """
-    for counted in attempt.counted:
-        session.execute(_refund(counted) if counted.kind is Kind.NETWORK else _forget(counted))
+    _execute_in_order(session, _settlement(attempt))
 
 
 def withdraw(session: Session, attempt: Attempt) -> None:
@@ -137,17 +136,18 @@ def remember_address(session: Session, user_id: int, address: str | None) -> Non
     )
 
 
-def forget_failures(session: Session, user: User) -> None:
+def forget_failures(session: Session, user: User, attempt: Attempt | None = None) -> None:
     """Begin anew, with a new password: no failure counts against the account, under any of its names.
 
-    Its networks stay known, or whoever keeps guessing would shut the owner out; all they give is a count of their own.
+    The `attempt` with the old one has succeeded as well; a call for each would lock rows out of order. The account's
+    networks stay known, or whoever keeps guessing would shut the owner out; all they give is a count of their own.
     """
     known = session.scalars(select(KnownAddress.network).where(KnownAddress.user_id == user.id))
     keys = [_key(Kind.USER_AT_NETWORK, f"{user.id} {network}") for network in known]
     names = session.execute(select(folded(user.email), folded(user.username))).one()
     keys += [_key(Kind.NAME, name) for name in names if name is not None]
-    for key, _ in sorted(keys):
-        session.execute(delete(ThrottledKey).where(ThrottledKey.key == key))
+    settlement = _settlement(attempt) if attempt else {}
+    _execute_in_order(session, settlement | {key: _forget(key) for key, _ in keys})
 
 
 def network_of(address: str | None) -> str:
@@ -220,8 +220,21 @@ def _seconds_to_wait(session: Session, keys: Iterable[bytes]) -> int:
     return int(session.scalars(select(seconds).where(ThrottledKey.key.in_(keys))).one())
 
 
-def _forget(counted: Counted) -> Delete:
-    return delete(ThrottledKey).where(ThrottledKey.key == counted.key)
+def _execute_in_order(session: Session, changes: Mapping[bytes, Delete | Update]) -> None:
+    for key in sorted(changes):
+        session.execute(changes[key])
+
+
+def _settlement(attempt: Attempt) -> dict[bytes, Delete | Update]:
+    """What becomes of each key of an attempt that succeeded."""
+    return {
+        counted.key: _refund(counted) if counted.kind is Kind.NETWORK else _forget(counted.key)
+        for counted in attempt.counted
+    }
+
+
+def _forget(key: bytes) -> Delete:
+    return delete(ThrottledKey).where(ThrottledKey.key == key)
 
 
 def _refund(counted: Counted) -> Update:

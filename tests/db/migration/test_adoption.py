@@ -148,7 +148,13 @@ async def test_a_user_with_a_password_was_claimed_and_api_token_is_refused(
     assert fetch(deployed_url, "SELECT password_hash FROM users WHERE id = 1") == [{"password_hash": BCRYPT}]
 
 
-@pytest.mark.parametrize("emptied", [False, True], ids=["no alembic_version", "an empty alembic_version"])
+@pytest.mark.parametrize(
+    "emptied",
+    [
+        pytest.param(False, id="no alembic_version"),
+        pytest.param(True, id="an empty alembic_version", marks=pytest.mark.slow),
+    ],
+)
 async def test_without_a_revision_it_is_refused_until_it_is_stamped(
     empty_url: str, tmp_path: Path, emptied: bool
 ) -> None:

@@ -87,7 +87,10 @@ class TestDuplicates:
         assert shell(empty_url, "upgrade", "+2").returncode == 0
         assert revision_of(empty_url) == [SEQUENCES]
 
-    @pytest.mark.parametrize("revision", [INITIAL, ACCOUNTS, USERNAMES, SEQUENCES])
+    @pytest.mark.parametrize(
+        "revision",
+        [INITIAL, *(pytest.param(each, marks=pytest.mark.slow) for each in (ACCOUNTS, USERNAMES)), SEQUENCES],
+    )
     @pytest.mark.parametrize(
         "emails",
         [

@@ -26,6 +26,7 @@ from tests.support.rewinding import RewindingConnection
 from tests.support.sources import built_statements, imported_modules
 
 pytest.mark.slow(test_downgrade_leaves_no_trace)
+pytest.mark.slow(test_up_down_consistency)
 
 FILES = sorted(VERSIONS.glob("*.py"))
 SQUAWK = Path(sysconfig.get_path("scripts")) / "squawk"

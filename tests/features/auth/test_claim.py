@@ -72,11 +72,11 @@ class TestTheAccount:
 
     async def test_is_put_down(self, anonymous: httpx.AsyncClient, clone_url: str) -> None:
         answer = await post(anonymous)
-        claimed, signed_in = trail(clone_url, answer)
+        revoked, claimed, signed_in = trail(clone_url, answer)
         assert (claimed["action_type"], claimed["details"]) == ("claimed", {"keep_api_token": False})
         assert (claimed["user_id"], claimed["actor_id"], claimed["actor_kind"]) == (1, 1, "mvp_token")
         assert (claimed["user_email"], claimed["actor_email"]) == ("Founder@example.test", "mvp@localhost")
-        assert signed_in["action_type"] == "signed_in"
+        assert (revoked["action_type"], signed_in["action_type"]) == ("token_revoked", "signed_in")
 
 
 class TestTheToken:

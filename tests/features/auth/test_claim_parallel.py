@@ -74,7 +74,7 @@ class TestWithSomethingElse:
             user = session.get_one(User, consume_reset(session, minted.plain))
             claimed = pool.submit(claim, engine)
             wait_until_blocked(clone_url, claimed)
-            set_password(session, user, "by the reset", EndReason.PASSWORD_RESET)
+            set_password(session, user, "by the reset", EndReason.PASSWORD_RESET, Origin())
         with pytest.raises(AlreadyClaimed):
             claimed.result(10)
         assert execute(clone_url, "SELECT password_hash FROM users") == [{"password_hash": "by the reset"}]
@@ -82,7 +82,7 @@ class TestWithSomethingElse:
     def test_the_deletion_of_the_user(self, engine: Engine, clone_url: str, pool: ThreadPoolExecutor) -> None:
         add_account(clone_url, "other@example.test", role="owner")
         with transaction(engine) as session:
-            delete_user(session, session.get_one(User, 1))
+            delete_user(session, session.get_one(User, 1), Origin())
             claimed = pool.submit(claim, engine)
             wait_until_blocked(clone_url, claimed)
         with pytest.raises(AlreadyClaimed):

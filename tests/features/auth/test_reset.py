@@ -198,7 +198,9 @@ async def test_nothing_is_told_of_the_user(client: httpx.AsyncClient, url: str, 
 
 async def test_the_mvp_user_is_claimed_by_it(mvp: httpx.AsyncClient, clone_url: str) -> None:
     token = await issue(mvp, 1)
-    assert (await reset(mvp, token)).status_code == 204
+    answer = await reset(mvp, token)
+    assert answer.status_code == 204
+    assert [row["action_type"] for row in trail(clone_url, answer)] == ["token_revoked", "password_reset"]
     assert (await mvp.get("/api/users/me")).status_code == 401
     assert (await sign_in(mvp, "mvp", NEW)).status_code == 200
     (row,) = execute(clone_url, "SELECT user_id FROM mvp_claim")

@@ -69,6 +69,7 @@ async def the_founder_claims(diary: Diary) -> str:
     claimed = await diary.post(
         "auth/claim",
         body,
+        ("token_revoked", "mvp@localhost", "mvp@localhost", "mvp_token"),
         ("claimed", FOUNDER, "mvp@localhost", "mvp_token"),
         ("signed_in", FOUNDER, FOUNDER, "proven"),
         token=MVP_TOKEN,

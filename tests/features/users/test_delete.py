@@ -25,6 +25,7 @@ order_templates (user_id, name, symbol, side, quantity, order_type, created_at, 
     VALUES (:id, 'x', 'AAPL', 'buy', 1, 'market', now(), now())
 ai_recommendations (user_id, symbol, recommendation_type, confidence_score, analysis_data, status, created_at) \
     VALUES (:id, 'AAPL', 'buy', 50, '{}', 'pending', now())
+idempotency_keys (user_id, operation, key, fingerprint) VALUES (:id, 'x', 'x', sha256('x'))
 known_addresses (user_id, network) VALUES (:id, '192.0.2.1/32')
 invitations (secret_hash, role, created_by, used_by, expires_at) VALUES (sha256('x'), 'member', :id, :id, now())
 mvp_claim (id, user_id) VALUES (1, :id)
@@ -119,6 +120,7 @@ async def test_the_mvp_user_may_go_and_does_not_come_back(mvp: httpx.AsyncClient
     other = add_person(Service(clone_url, mvp), role="owner")
     assert (await mvp.delete(ME)).status_code == 204
     assert (await mvp.get(ME, headers=bearer(MVP_TOKEN))).status_code == 401
+    assert [event["action_type"] for event in events(clone_url, 1)][-2:] == ["token_revoked", "user_deleted"]
     (claim,) = execute(clone_url, "SELECT user_id FROM mvp_claim")
     assert claim["user_id"] is None
     assert (await mvp.get(USERS, headers=other.headers)).json()["items"][0]["id"] == other.id

@@ -2,13 +2,17 @@
 
 import asyncio
 import unicodedata
+from hashlib import sha256
 from typing import Any
 
 import bcrypt
 import httpx
 import pytest
+from sqlalchemy import text
 
+from app.db.engine import connect
 from app.identity.passwords import hash_password
+from app.identity.throttle import Kind, network_of
 from tests.features.users.support import ME, OWNER, PASSWORD_HASH, Person, add_person, events, faults, refusal, user_row
 from tests.support.accounts import PASSWORD, password_of, sign_in
 from tests.support.identity import Service, add_session, add_token, execute, insufficient
@@ -199,6 +203,29 @@ async def test_of_several_changes_at_once_one_succeeds(service: Service, ann: Pe
     assert statuses.count(204) == 1
     assert set(statuses) <= {204, 403, 503}
     assert await signs_in(service, ann, passwords[statuses.index(204)])
+
+
+async def test_it_does_not_wait_in_a_circle_with_who_guesses(service: Service, ann: Person) -> None:
+    """Rows of the throttle are locked by ascending key; the username's comes before the network's."""
+    network = key_of(Kind.NETWORK, network_of("127.0.0.1"))
+    username = next(name for name in map("ann{}".format, range(99)) if key_of(Kind.NAME, name) < network)
+    execute(service.url, "UPDATE users SET username = :name WHERE id = :id", name=username, id=ann.id)
+    assert (await sign_in(service.client, username, "wrong")).status_code == 401
+    locked = "SELECT FROM throttled_keys WHERE key = :key FOR UPDATE"
+    with connect(service.url) as guess, guess.begin():
+        guess.execute(text(locked), {"key": key_of(Kind.NAME, username)})
+        request = asyncio.create_task(change(service, ann.headers))
+        waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        while not execute(service.url, waiting):
+            assert not request.done()
+            await asyncio.sleep(0.01)
+        assert len(execute(service.url, f"{locked} NOWAIT", key=network)) == 1
+    assert (await request).status_code == 204
+    assert execute(service.url, "SELECT FROM throttled_keys WHERE key <> :key OR failures <> 1", key=network) == []
+
+
+def key_of(kind: Kind, value: str) -> bytes:
+    return sha256(f"{kind}\0{value}".encode()).digest()
 
 
 async def test_an_old_bcrypt_hash(service: Service) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.features.users.support import USERS, add_person, counts, events, user_row
+from tests.support.accounts import trail
 from tests.support.identity import Service, add_token, insufficient, without_request_id
 from tests.support.service import bearer
 
@@ -47,3 +48,17 @@ async def test_so_is_an_owners_token_without_the_scope(service: Service, method:
     assert (answer.status_code, answer.headers["www-authenticate"]) == (403, insufficient("admin"))
     (event,) = events(service.url, owner.id)
     assert (event["action_type"], event["actor_kind"]) == ("permission_denied", "api_token")
+
+
+@pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/password-reset")])
+async def test_an_owners_token_does_not_do_to_its_owner_what_needs_a_session(
+    service: Service, method: str, path: str
+) -> None:
+    owner, other = add_person(service, role="owner"), add_person(service)
+    script = bearer(add_token(service.url, owner.id, ["read", "write", "admin"]))
+    answer = await service.client.request(method, f"{USERS}/{owner.id}{path}", headers=script)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (403, insufficient("issue"))
+    (event,) = trail(service.url, answer)
+    assert (event["action_type"], event["details"]) == ("permission_denied", {"reason": "insufficient_scope"})
+    assert (event["user_id"], event["actor_id"], event["actor_kind"]) == (owner.id, owner.id, "api_token")
+    assert (await service.client.request(method, f"{USERS}/{other.id}{path}", headers=script)).is_success

@@ -7,22 +7,21 @@ from sqlalchemy.orm import Session
 
 from app.cli.doctor.report import Fail, Findings, Ok, Warn, check
 from app.core.settings import Settings
+from app.identity.mvp import IS_MVP_TOKEN
 from app.identity.permissions import OWNER
 from app.models.base import database_now
 from app.models.database import ActivityLog, ApiToken, MvpClaim, User
 
 ARGON2, BCRYPT = r"\$argon2%", r"\$2%"
 
-_HAS_CONFIGURED_TOKEN = exists().where(
-    ApiToken.user_id == User.id, ApiToken.from_configuration, ApiToken.revoked_at.is_(None)
-)
+_HAS_CONFIGURED_TOKEN = exists().where(ApiToken.user_id == User.id, IS_MVP_TOKEN)
 _HAS_PASSWORD = func.coalesce(User.password_hash, "") != ""
 _IS_READABLE = or_(User.password_hash.like(ARGON2), User.password_hash.like(BCRYPT))
 
 
 @check("mvp user")
 def check_mvp_user(session: Session, settings: Settings) -> Findings:
-    is_open = session.scalar(select(exists().where(ApiToken.from_configuration, ApiToken.revoked_at.is_(None))))
+    is_open = session.scalar(select(exists().where(IS_MVP_TOKEN)))
     if session.get(MvpClaim, 1) is not None:
         yield Ok("claimed: everybody signs in with a password")
         if settings.api_token is not None:
@@ -60,9 +59,10 @@ def check_passwords(session: Session, settings: Settings) -> Findings:
     ).one()
     yield Ok(f"{argon2} hashed with Argon2id, {bcrypt} with bcrypt until the next sign-in, {none} users without one")
     if other:
-        names = session.scalars(select(User.email).where(_HAS_PASSWORD, ~_IS_READABLE).order_by(User.id).limit(3))
+        names = session.scalars(select(User.email).where(_HAS_PASSWORD, ~_IS_READABLE).order_by(User.id).limit(3)).all()
+        told = ", ".join([*names, "…"] if other > len(names) else names)
         yield Warn(
-            f"{other} have a hash that no password matches ({', '.join(names)}, …)",
+            f"{other} have a hash that no password matches ({told})",
             "trading-backend users reset-password USER",
         )
 

@@ -87,7 +87,7 @@ def check_schema(session: Session, settings: Settings) -> Findings:
         yield Fail(f"revisions are pending: {', '.join(revisions.pending)}", "trading-backend migrate")
         if refusal := _refusal(session):
             yield Fail("the data stands in the way of the pending revisions", refusal)
-    elif not revisions.known and report.fits:
+    elif len(revisions.current) == 1 and not revisions.known and report.fits:
         yield Warn(told, advice)
     elif revisions.current == (revisions.head,):
         kind = Warn if report.usable else Fail
