@@ -163,14 +163,17 @@ def network_of(address: str | None) -> str:
 
 def prune_throttle(session: Session, batch: int) -> int:
     """Delete what no longer counts, at most `batch` rows of each table; how many rows that were."""
-    old_keys = select(ThrottledKey.key).where(ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER)
-    old_networks = select(KnownAddress.user_id, KnownAddress.network).where(
-        KnownAddress.last_seen_at < _now - UNSEEN_AFTER
-    )
-    own_columns = tuple_(KnownAddress.user_id, KnownAddress.network)
+    # Each is asked once: a subquery may be asked again for each row, and find others each time.
+    keys = select(ThrottledKey.key).where(ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER)
+    known = (KnownAddress.user_id, KnownAddress.network)
+    networks = select(*known).where(KnownAddress.last_seen_at < _now - UNSEEN_AFTER)
     statements = (
-        delete(ThrottledKey).where(ThrottledKey.key.in_(old_keys.limit(batch).with_for_update(skip_locked=True))),
-        delete(KnownAddress).where(own_columns.in_(old_networks.limit(batch).with_for_update(skip_locked=True))),
+        delete(ThrottledKey).where(
+            ThrottledKey.key.in_(select(keys.limit(batch).with_for_update(skip_locked=True).cte()))
+        ),
+        delete(KnownAddress).where(
+            tuple_(*known).in_(select(networks.limit(batch).with_for_update(skip_locked=True).cte()))
+        ),
     )
     return sum(len(session.execute(statement.returning(literal(1))).all()) for statement in statements)
 

@@ -10,6 +10,8 @@ from typing import Any, Self
 class JsonNumber(float):
     """A number with a fraction or an exponent; a float to whoever does not care for its digits."""
 
+    # Pydantic takes attributes for fields, but for those of builtins: a number would pass for an object without any.
+    __module__ = "builtins"
     __slots__ = ("text",)
     text: str
     """As it was sent."""

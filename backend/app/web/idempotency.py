@@ -103,6 +103,7 @@ def _forget_old_keys(session: Session) -> None:
         .where(IdempotencyKey.created_at <= database_now - REMEMBERED)
         .limit(_FORGOTTEN_AT_ONCE)
         .with_for_update(skip_locked=True)
+        .cte("old")  # asked once: a subquery may be asked again for each row, and find others each time
     )
-    forget = delete(IdempotencyKey).where(tuple_(*_PLACE).in_(old))
+    forget = delete(IdempotencyKey).where(tuple_(*_PLACE).in_(select(old)))
     session.execute(forget, execution_options={"synchronize_session": False})

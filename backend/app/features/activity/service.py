@@ -43,11 +43,12 @@ def prune(engine: Engine, older_than: timedelta, batch: int = 1000) -> int:
         .order_by(*NEWEST_FIRST)
         .limit(batch)
         .with_for_update(skip_locked=True)
+        .cte("oldest")  # asked once: a subquery may be asked again for each row, and find others each time
     )
     deleted = 0
     while True:
         with engine.begin() as connection:
-            count = connection.execute(delete(ActivityLog).where(ActivityLog.id.in_(oldest))).rowcount
+            count = connection.execute(delete(ActivityLog).where(ActivityLog.id.in_(select(oldest.c.id)))).rowcount
         deleted += count
         if count < batch:
             return deleted

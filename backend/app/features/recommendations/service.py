@@ -149,6 +149,7 @@ def _settle(session: Session, user_id: int) -> None:
         .order_by(AIRecommendation.expires_at)
         .limit(_SETTLED_AT_ONCE)
         .with_for_update(skip_locked=True)
+        .cte("overdue")  # asked once: a subquery may be asked again for each row, and find others each time
     )
-    expire = update(AIRecommendation).where(AIRecommendation.id.in_(overdue)).values(status=Status.EXPIRED)
+    expire = update(AIRecommendation).where(AIRecommendation.id.in_(select(overdue.c.id))).values(status=Status.EXPIRED)
     session.execute(expire, execution_options={"synchronize_session": False})
