@@ -178,6 +178,7 @@ class TestNone:
             ([LINE, b"\x00"], "/1", "json_invalid"),
             ([LINE, b"9" * 5000], "/1", "json_invalid"),
             ([b"", b" ", b"\r", b"\t"], "", "wrong_length"),
+            ([*[b"1"] * 1001, b"{"], "", "wrong_length"),  # what is too long is not read to its end
             ([LINE, b'{"symbol": "\xed\xa0\x80"}'], "/1/symbol", "unpaired_surrogate"),
             ([LINE, b"", spelled(GOOD, expires_at=f'"{PAST}"')], "/2/expires_at", "in_the_past"),
             ([b"\r", b"", spelled(GOOD, confidence_score="NaN")], "/2/confidence_score", "finite_number"),

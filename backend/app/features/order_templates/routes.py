@@ -39,7 +39,10 @@ def list_templates(
 
 
 @router.post(
-    "", status_code=201, summary="Create an order template", responses=problem_responses(400, 401, 403, 413, 422, 503)
+    "",
+    status_code=201,
+    summary="Create an order template",
+    responses=problem_responses(400, 401, 403, 409, 413, 422, 503),
 )
 def create_template(
     caller: Writer, session: SessionDep, body: OrderTemplateRequest, response: Response
@@ -53,7 +56,7 @@ def create_template(
 @router.post(
     "/adopt",
     summary="Adopt order templates that belong to nobody",
-    responses=problem_responses(400, 401, 403, 404, 413, 422, 503),
+    responses=problem_responses(400, 401, 403, 404, 409, 413, 422, 503),
 )
 def adopt_templates(
     caller: Annotated[Principal, require(Permission.ADMIN)], session: SessionDep, origin: OriginDep, body: Adoption

@@ -1,6 +1,7 @@
 """Many recommendations in one body: a JSON list, or one JSON object a line (NDJSON)."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -21,7 +22,8 @@ def read_batch(body: bytes, media_type: str) -> dict[str, RecommendationRequest]
     Raises:
         InvalidInput: the body is neither of the two, empty or too long, or one of its items does not fit; says which.
     """
-    items = list(_items(body, media_type))
+    # One more than there may be: what is longer need not be read to be refused.
+    items = list(islice(_items(body, media_type), MAX_ITEMS + 1))
     if not 1 <= len(items) <= MAX_ITEMS:
         raise _refused("wrong_length", f"Send 1 to {MAX_ITEMS} recommendations")
     found: dict[str, RecommendationRequest] = {}

@@ -124,7 +124,7 @@ def read_accuracy(caller: Annotated[Principal, require(Permission.READ)], sessio
 @router.post(
     "/adopt",
     summary="Adopt recommendations that belong to nobody",
-    responses=problem_responses(400, 401, 403, 404, 413, 422, 503),
+    responses=problem_responses(400, 401, 403, 404, 409, 413, 422, 503),
 )
 def adopt_recommendations(
     caller: Annotated[Principal, require(Permission.ADMIN)], session: SessionDep, origin: OriginDep, body: Adoption
