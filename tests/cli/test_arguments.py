@@ -4,6 +4,8 @@ import pytest
 
 from tests.cli.support import CommandLine
 
+pytestmark = pytest.mark.slow
+
 NO_TEXT = "\udcff"
 """What Python makes of the byte FF in an argument."""
 

@@ -31,6 +31,8 @@ from tests.support.chain import (
 )
 from tests.support.deployment import AWKWARD, deploy
 
+pytestmark = pytest.mark.slow
+
 Tables = dict[str, list[Row]]
 
 NEW_TEMPLATE = """

@@ -14,6 +14,8 @@ from app.web.paging import PageParams, Place, encode_cursor
 from tests.support import postgres
 from tests.support.plans import blocks_read, node_types, nodes, page_plan, plans, rows_read
 
+pytestmark = pytest.mark.slow
+
 ROWS = 20_000
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 MIDDLE = FIRST + timedelta(hours=ROWS // 2)
