@@ -15,6 +15,11 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from app.models.base import NOW_DEFAULT, Base, CreatedAt, IndexedId, UpdatedAt, database_now, folded
 
+_TELLS_REVOCATIONS = {
+    "info": {"triggers": ("revocations_on_update", "revocations_on_delete", "revocations_on_truncate")}
+}
+"""Whatever changes a row notifies the channel `revocations`; see `app.identity.revocations`."""
+
 
 class User(Base):
     """A person or the MVP user. Who may see a row: its user, and whoever has the permission `admin`."""
@@ -23,6 +28,7 @@ class User(Base):
     __table_args__ = (
         Index("ix_users_email_folded", folded(text("email")), unique=True),
         Index("ix_users_username_folded", folded(text("username")), unique=True),
+        _TELLS_REVOCATIONS,
     )
 
     id: Mapped[IndexedId]
@@ -165,7 +171,10 @@ class UserSession(Base):
     """
 
     __tablename__ = "user_sessions"
-    __table_args__ = (Index("ix_user_sessions_user_id_id", "user_id", "id", postgresql_where=text("ended_at IS NULL")),)
+    __table_args__ = (
+        Index("ix_user_sessions_user_id_id", "user_id", "id", postgresql_where=text("ended_at IS NULL")),
+        _TELLS_REVOCATIONS,
+    )
 
     id: Mapped[IndexedId]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
@@ -239,6 +248,7 @@ class ApiToken(Base):
             unique=True,
             postgresql_where=text("from_configuration AND revoked_at IS NULL"),
         ),
+        _TELLS_REVOCATIONS,
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -72,7 +72,7 @@ def compare(
         yield from _compare_order(table, found[name])
         yield from _compare_indexes(table, found[name], meanings)
         yield from _compare_constraints(table, found[name], meanings)
-        yield from _judge_oddities(found[name])
+        yield from _judge_oddities(table, found[name])
         yield from _find_missing_privileges(table, found[name])
         yield from _find_late_sequences(found[name], positions)
 
@@ -185,8 +185,13 @@ def _same_constraint(one: Constraint, other: Constraint, meanings: Meanings) -> 
     return (one.kind, one.definition) == (other.kind, other.definition)
 
 
-def _judge_oddities(found: Table) -> Iterator[Drift]:
+def _judge_oddities(expected: Table, found: Table) -> Iterator[Drift]:
+    working = {oddity.object for oddity in found.oddities if oddity.what == "extra trigger"}
+    for name in sorted(expected.triggers - working):
+        yield Drift(found.name, name, "missing trigger", severity="degrading")
     for oddity in found.oddities:
+        if oddity.object in expected.triggers:
+            continue
         severity: Severity = "harmless" if oddity.what in _HARMLESS_ODDITIES else "breaking"
         yield Drift(found.name, oddity.object, oddity.what, found=oddity.definition, severity=severity)
 

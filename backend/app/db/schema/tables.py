@@ -122,6 +122,8 @@ class Table:
     constraints: tuple[Constraint, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     numberings: tuple[Numbering, ...] = ()
+    triggers: frozenset[str] = frozenset()
+    """Names of those that a revision made, which are no oddities; the models name them, the catalog lists all."""
 
 
 def spoken_type(sql: str) -> str:
