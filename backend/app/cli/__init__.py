@@ -9,12 +9,13 @@ from app.cli import activity, backup, invitations, sessions, tokens, users
 from app.cli.claim import claim
 from app.cli.doctor.command import doctor
 from app.cli.output import sentence
+from app.cli.prune import prune
 from app.cli.serve import migrate, serve
 from app.core.errors import AppError, StartupError
 from app.process import exit_on_sigterm, exit_with
 
 cli = typer.Typer(help="Run and look after the trading backend.", no_args_is_help=True, pretty_exceptions_enable=False)
-for command in (serve, migrate, doctor, claim):
+for command in (serve, migrate, doctor, claim, prune):
     cli.command()(command)
 cli.add_typer(users.cli, name="users")
 cli.add_typer(tokens.cli, name="tokens")

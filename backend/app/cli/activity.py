@@ -1,21 +1,18 @@
 """`activity …`."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
-from sqlalchemy import Engine
 
 from app.cli.arguments import AsJson, as_text, find_user_id, parser
 from app.cli.database import migrated
-from app.cli.output import print_json, print_list
+from app.cli.output import print_list
 from app.core.clock import Moment
-from app.core.errors import StartupError
 from app.core.settings import load_settings
 from app.features.activity import service
 from app.features.activity.schemas import ActivityReply
 from app.identity.activity import Action
-from app.identity.throttle import prune_throttle
 from app.web.session import transaction
 
 cli = typer.Typer(help="What happened to which account, and who did it.", no_args_is_help=True)
@@ -29,8 +26,6 @@ COLUMNS = {
     "ADDRESS": "ip_address",
     "DETAILS": "details",
 }
-
-BATCH = 1000
 
 _as_moment = parser(Moment)
 
@@ -57,38 +52,3 @@ def list_activity(
         newest = rows.order_by(*(column.desc() for column in service.NEWEST_FIRST)).limit(limit)
         replies = [ActivityReply.model_validate(row) for row in session.scalars(newest)]
     print_list(replies, COLUMNS, as_json=as_json)
-
-
-@cli.command()
-def prune(
-    older_than: Annotated[
-        int | None, typer.Option(metavar="DAYS", min=1, max=36_500, help="Else ACTIVITY_RETENTION_DAYS decides.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Delete old rows of the activity log, and counts of failed sign-ins that count no more; run it every day."""
-    settings = load_settings()
-    days = older_than or settings.activity_retention_days
-    if days is None:
-        raise StartupError("How long is the activity log kept? Give --older-than DAYS, or set ACTIVITY_RETENTION_DAYS.")
-    with migrated(settings) as engine:
-        deleted = {
-            "activity": service.prune(engine, timedelta(days=days), BATCH),
-            "throttle": _prune_throttle(engine),
-        }
-    if as_json:
-        print_json(deleted)
-    else:
-        typer.echo(
-            f"Deleted {deleted['activity']} rows of the activity log, {deleted['throttle']} of sign-in failures."
-        )
-
-
-def _prune_throttle(engine: Engine) -> int:
-    total = 0
-    while True:
-        with transaction(engine) as session:
-            deleted = prune_throttle(session, BATCH)
-        if not deleted:
-            return total
-        total += deleted

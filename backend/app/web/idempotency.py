@@ -79,7 +79,7 @@ def once(
     session.execute(
         update(IdempotencyKey).where(tuple_(*_PLACE) == place).values(answer=answer.model_dump(mode="json"))
     )
-    _forget_old_keys(session)
+    prune_keys(session, _FORGOTTEN_AT_ONCE)
     return answer
 
 
@@ -97,13 +97,14 @@ def _begin(session: Session, place: tuple[int, Operation, str], asked: bytes) ->
     return session.scalars(statement.returning(IdempotencyKey), execution_options={"populate_existing": True}).one()
 
 
-def _forget_old_keys(session: Session) -> None:
+def prune_keys(session: Session, batch: int) -> int:
+    """Delete keys that are remembered no longer, at most `batch`; how many that were."""
     old = (
         select(*_PLACE)
         .where(IdempotencyKey.created_at <= database_now - REMEMBERED)
-        .limit(_FORGOTTEN_AT_ONCE)
+        .limit(batch)
         .with_for_update(skip_locked=True)
         .cte("old")  # asked once: a subquery may be asked again for each row, and find others each time
     )
-    forget = delete(IdempotencyKey).where(tuple_(*_PLACE).in_(select(old)))
-    session.execute(forget, execution_options={"synchronize_session": False})
+    forget = delete(IdempotencyKey).where(tuple_(*_PLACE).in_(select(old))).returning(IdempotencyKey.key)
+    return len(session.scalars(forget, execution_options={"synchronize_session": False}).all())

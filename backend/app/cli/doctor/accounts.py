@@ -76,7 +76,10 @@ def check_retention(session: Session, settings: Settings) -> Findings:
     yield Ok(f"kept for {days} days")
     overdue = ActivityLog.timestamp < database_now - timedelta(days=days + 1)
     if session.scalar(select(exists().where(overdue))):
-        yield Warn(f"there are rows older than {days} days", "run `trading-backend activity prune` every day")
+        yield Warn(
+            f"there are rows older than {days} days",
+            "a running service deletes them every hour; or run `trading-backend prune`",
+        )
 
 
 def _way_in(session: Session) -> str:

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Engine, Select, delete, select
+from sqlalchemy import Select, delete, select
+from sqlalchemy.orm import Session
 
 from app.identity.activity import Action
 from app.models.base import database_now
@@ -32,8 +33,8 @@ def activity(
     return rows
 
 
-def prune(engine: Engine, older_than: timedelta, batch: int = 1000) -> int:
-    """Delete what is older, the oldest first, at most `batch` rows in each transaction; how many rows that were.
+def prune_activity(older_than: timedelta, session: Session, batch: int) -> int:
+    """Delete what is older, the oldest first, at most `batch` rows; how many that were.
 
     Several of these at once share the work, and nobody who writes to the log waits.
     """
@@ -45,10 +46,5 @@ def prune(engine: Engine, older_than: timedelta, batch: int = 1000) -> int:
         .with_for_update(skip_locked=True)
         .cte("oldest")  # asked once: a subquery may be asked again for each row, and find others each time
     )
-    deleted = 0
-    while True:
-        with engine.begin() as connection:
-            count = connection.execute(delete(ActivityLog).where(ActivityLog.id.in_(select(oldest.c.id)))).rowcount
-        deleted += count
-        if count < batch:
-            return deleted
+    prune = delete(ActivityLog).where(ActivityLog.id.in_(select(oldest.c.id))).returning(ActivityLog.id)
+    return len(session.scalars(prune, execution_options={"synchronize_session": False}).all())
