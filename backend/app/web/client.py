@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.types import Scope
@@ -42,6 +43,7 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
     return reversed(b",".join(values).decode("latin-1").split(","))
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
     """An address out of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
 

@@ -1,4 +1,5 @@
 from typing import Annotated
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Depends, Response
 
@@ -31,6 +32,10 @@ Issuer = Annotated[Principal, require(Permission.ISSUE)]
 Admin = Annotated[Principal, require(Permission.ADMIN)]
 
 
+_rendered: WeakKeyDictionary[Profile, bytes] = WeakKeyDictionary()
+"""What `read_me` answers, once for all requests that a profile is kept for."""
+
+
 async def get_flows(transactions: TransactionsDep, lane: LaneDep, origin: OriginDep) -> Flows:
     return Flows(transactions, lane, origin)
 
@@ -40,9 +45,12 @@ FlowsDep = Annotated[Flows, Depends(get_flows)]
 
 
 @router.get("/me", summary="Who am I", response_model=UserReply, responses=problem_responses(400, 401, 403, 503))
-async def read_me(caller: Reader) -> Profile:
+async def read_me(caller: Reader) -> Response:
     """The caller's own account."""
-    return caller.user
+    rendered = _rendered.get(caller.user)
+    if rendered is None:
+        rendered = _rendered[caller.user] = UserReply.model_validate(caller.user).model_dump_json().encode()
+    return Response(rendered, media_type="application/json")
 
 
 @router.patch(
