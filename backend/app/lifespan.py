@@ -3,35 +3,49 @@
 Each step waits a bounded time, and off the event loop: uvicorn heeds no signal before start-up has returned.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
 from typing import NamedTuple
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.banner import print_banner
 from app.core.errors import StartupError
 from app.core.settings import Settings
 from app.db.backup.create import back_up_before_migration
-from app.db.engine import database, make_engine, wait_for_database
+from app.db.engine import THREADS, database, make_engine, wait_for_database
 from app.db.migration.migrate import migrate
 from app.db.migration.refusal import explain
+from app.db.notifications import Listener
 from app.features.health.service import HealthMonitor
 from app.identity.authenticator import Authenticator
 from app.identity.mvp import MvpState, ensure_mvp_user
 from app.identity.passwords import HashingLane
+from app.identity.principal_cache import PrincipalCache
+from app.identity.revocations import heard_revocations, heed_own_changes
 from app.identity.sessions import Sessions
 from app.identity.tokens import mint
+from app.identity.uses import write_uses
 from app.process import exit_from_lifespan, refuse_taken_port, stop_with_supervisor, stoppable_start
+from app.pruning import prune_unless_another_does
 from app.web.session import Transactions
 
 log = logging.getLogger(__name__)
+
+PRUNE = 3600.0
+"""Seconds between looks for what can be deleted; one replica does it."""
+
+NOTE_USES = 15.0
+"""Seconds between notes of when credentials were used; as much is lost when a process is killed."""
 
 
 @asynccontextmanager
@@ -44,12 +58,18 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             with stoppable_start():
                 service = await stack.enter_async_context(contextmanager_in_threadpool(started(settings)))
+            to_thread.current_default_thread_limiter().total_tokens = THREADS
             app.state.engine = service.engine
+            app.state.listener = service.listener
             app.state.sessions = service.sessions
+            app.state.transactions = service.transactions
             app.state.authenticator = service.authenticator
-            app.state.transactions = Transactions(service.engine)
             app.state.lane = stack.enter_context(closing(HashingLane()))
-            app.state.health = HealthMonitor(service.engine, settings)
+            app.state.health = HealthMonitor(service.engine, settings, service.listener)
+            await stack.enter_async_context(
+                regularly(PRUNE, partial(prune_unless_another_does, service.engine, settings))
+            )
+            await stack.enter_async_context(regularly(NOTE_USES, service.note_uses, at_the_end=True))
             yield
     except StartupError as error:
         await exit_from_lifespan(error)
@@ -57,8 +77,14 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 class Service(NamedTuple):
     engine: Engine
+    transactions: Transactions
     sessions: Sessions
+    cache: PrincipalCache
+    listener: Listener
     authenticator: Authenticator
+
+    def note_uses(self) -> None:
+        write_uses(self.engine, self.cache.take_uses(), time.monotonic())
 
 
 @contextmanager
@@ -76,14 +102,42 @@ def started(settings: Settings) -> Iterator[Service]:
             migrate(url, apply=settings.migrate_on_start, before_change=backup)
             token = _open_to_the_founder(engine, settings)
             sessions = Sessions.of(settings, jwt_secret(settings))
-            authenticator = Authenticator(engine, sessions)
-            with _explained(engine):
-                authenticator.remember(token)
-            if not settings.production:
-                print_banner(settings, token)
-            yield Service(engine, sessions, authenticator)
+            transactions = Transactions(engine)
+            with heard_revocations(listen_url(settings) or url, via=url) as (cache, listener):
+                heed_own_changes(engine, listener)
+                authenticator = Authenticator(engine, sessions, cache, transactions.run)
+                with _explained(engine):
+                    authenticator.remember(token)
+                if not settings.production:
+                    print_banner(settings, token)
+                yield Service(engine, transactions, sessions, cache, listener, authenticator)
         finally:
             engine.dispose()
+
+
+@asynccontextmanager
+async def regularly(seconds: float, work: Callable[[], object], *, at_the_end: bool = False) -> AsyncIterator[None]:
+    """Do the work in a thread, again and again, and tell of a database that keeps it from being done."""
+
+    def attempt() -> None:
+        try:
+            work()
+        except SQLAlchemyError as error:
+            log.warning("what is done every %.0f s failed: %s", seconds, type(error).__name__)
+
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await to_thread.run_sync(attempt)
+
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        if at_the_end:
+            await to_thread.run_sync(attempt)
 
 
 def _open_to_the_founder(engine: Engine, settings: Settings) -> str | None:
@@ -113,6 +167,10 @@ def configured_token(settings: Settings) -> str | None:
     if settings.production:
         return None
     return settings.data.secret("api_token", lambda: mint().plain)
+
+
+def listen_url(settings: Settings) -> str | None:
+    return settings.database_listen_url.get_secret_value() if settings.database_listen_url else None
 
 
 def jwt_secret(settings: Settings) -> str:

@@ -18,7 +18,7 @@ from app.identity.tokens import mint
 from app.models.database import User
 from app.web.session import transaction
 from tests.support import postgres
-from tests.support.service import in_process, settings_for
+from tests.support.service import heed_changes, in_process, settings_for
 
 CHALLENGE = 'Bearer realm="api"'
 INVALID = f'{CHALLENGE}, error="invalid_token"'
@@ -48,7 +48,10 @@ def execute(url: str, statement: str, **parameters: Any) -> list[RowMapping]:
     """Run one statement in a transaction of its own; its rows, if it has any."""
     with connect(url) as connection, connection.begin():
         result = connection.execute(text(statement), parameters)
-        return list(result.mappings()) if result.returns_rows else []
+        rows = list(result.mappings()) if result.returns_rows else []
+    if not statement.lstrip().startswith("SELECT"):
+        heed_changes()
+    return rows
 
 
 def add_user(url: str, email: str, *, role: str = "member", is_active: bool = True) -> int:

@@ -16,11 +16,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from weakref import WeakSet
 
 import httpx
 import psutil
 
 from app.core.settings import REPOSITORY, Settings
+from app.db.notifications import Listener
 from app.main import create_app
 
 MVP_TOKEN = "mvp-token-of-the-tests-0123456789-ABCDEF"
@@ -40,9 +42,19 @@ async def in_process(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """The application, started and stopped as a server would, behind a client without credentials."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
+        _listeners.add(app.state.listener)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             yield client
+
+
+_listeners: WeakSet[Listener] = WeakSet()
+
+
+def heed_changes() -> None:
+    """Let every service in this process hear what was changed behind its back."""
+    for listener in list(_listeners):
+        listener.catch_up(1.0)
 
 
 @dataclass

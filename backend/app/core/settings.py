@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     app_env: Literal["development", "production"] = "development"
     database_url: SecretStr | None = None
+    database_listen_url: SecretStr | None = None
     data_dir: Path = REPOSITORY / ".data"
     api_token: SecretStr | None = None
     jwt_secret: SecretStr | None = None
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_listen_url")
     @classmethod
     def _name_the_driver(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
@@ -113,6 +114,12 @@ class Settings(BaseSettings):
         if value is not None and info.data.get("app_env") == "production":
             refuse_weak_secret(value.get_secret_value())
         return value
+
+    @model_validator(mode="after")
+    def _listens_to_its_database(self) -> "Settings":
+        if self.database_listen_url is not None and self.database_url is None:
+            raise ValueError("DATABASE_LISTEN_URL is another way to the database at DATABASE_URL, which is not set")
+        return self
 
     @model_validator(mode="after")
     def _complete_in_production(self) -> "Settings":

@@ -20,6 +20,13 @@ MAX_OVERFLOW = 5
 POOL_TIMEOUT = 5.0
 """Seconds a request waits for a connection before it is answered 503."""
 
+REQUEST_CONNECTIONS = 12
+"""Transactions of requests at a time. The connections beyond are for what must not wait behind them: the health
+report, and notes of use."""
+
+THREADS = 40
+"""For routes that are no coroutines. A request that has a connection must always find one: there are more of them."""
+
 WAIT_FOR_DATABASE = 30.0
 """Seconds a start waits for a database that does not answer yet."""
 

@@ -1,8 +1,13 @@
-"""Authentication of requests, off the event loop: one instance for each process."""
+"""Authentication of requests: from memory where that is certainly current, otherwise by asking the database."""
 
+import asyncio
+import hashlib
 import hmac
+import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from anyio import CapacityLimiter, fail_after, to_thread
 from sqlalchemy import Engine
@@ -14,14 +19,21 @@ from app.core.errors import DatabaseUnavailable, InvalidToken
 from app.db.engine import is_outage
 from app.identity.permissions import CredentialKind
 from app.identity.principal import Principal
-from app.identity.resolve import resolve
+from app.identity.principal_cache import PrincipalCache, Question
+from app.identity.resolve import Resolved, resolve
 from app.identity.sessions import Sessions
 from app.identity.tokens import hash_token
 
-OUTAGE_DEADLINE = 0.7
+OUTAGE_DEADLINE: Final = 0.7
 """Seconds the health report waits for the database to authenticate its caller."""
 
-_OUTAGE_THREADS = 4
+JOINABLE: Final = 0.2
+"""Seconds for which requests with the same token may wait for an answer that was asked for before they came."""
+
+_OUTAGE_THREADS: Final = 4
+
+RunTransaction = Callable[[Callable[[Session], Resolved]], Awaitable[Resolved]]
+"""What the work answers, once its transaction is committed; off the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +42,33 @@ class _LastKnown:
     principal: Principal
 
 
+class _Flight(NamedTuple):
+    """A question on its way, and the answer to come."""
+
+    question: Question
+    answer: asyncio.Task[Principal]
+
+
 class Authenticator:
-    """Asks the database about each token, in a transaction that ends before the request goes on.
+    """Tells whose a token is; one instance for each process.
 
     Of the token from the configuration it remembers what the database said last, so that the founder can still
     read the health report while the database is out of reach.
     """
 
-    def __init__(self, engine: Engine, sessions: Sessions) -> None:
+    def __init__(self, engine: Engine, sessions: Sessions, cache: PrincipalCache, run: RunTransaction) -> None:
         self._engine = engine
         self._sessions = sessions
+        self._cache = cache
+        self._run = run
+        self._flights: dict[bytes, _Flight] = {}
         self._last_known: _LastKnown | None = None
         self._outage_limiter = CapacityLimiter(_OUTAGE_THREADS)
 
     async def authenticate(self, token: str) -> Principal:
         """Raises InvalidToken, or what SQLAlchemy raises when the database does not answer."""
-        return await to_thread.run_sync(self.resolve, token)
+        digest, now = hashlib.sha256(token.encode()).digest(), time.monotonic()
+        return self._cache.get(digest, now) or await self._ask(token, digest, now)
 
     async def authenticate_in_outage(self, token: str) -> Principal:
         """As `authenticate`, but soon: where the database does not answer, with what it said last of this token.
@@ -56,8 +79,8 @@ class Authenticator:
         """
         try:
             with fail_after(OUTAGE_DEADLINE):
-                return await to_thread.run_sync(
-                    self.resolve, token, limiter=self._outage_limiter, abandon_on_cancel=True
+                resolved = await to_thread.run_sync(
+                    self._resolve_alone, token, limiter=self._outage_limiter, abandon_on_cancel=True
                 )
         except (DBAPIError, PoolTimeout, TimeoutError) as error:
             if isinstance(error, DBAPIError) and not is_outage(error):
@@ -65,24 +88,58 @@ class Authenticator:
             if self._is_last_known(token) and self._last_known:
                 return self._last_known.principal
             raise DatabaseUnavailable from error
+        self._cache.note_use(resolved.principal, time.monotonic())
+        return resolved.principal
 
     def remember(self, token: str | None) -> None:
         """Find out at the start what the database says of the configured token; that is no use of it."""
         if token is not None:
             with suppress(InvalidToken):
-                self.resolve(token, note_use=False)
+                self._resolve_alone(token)
 
-    def resolve(self, token: str, *, note_use: bool = True) -> Principal:
+    async def _ask(self, token: str, digest: bytes, now: float) -> Principal:
+        """Ask the database; where revocations are heard, requests with the same token share an answer."""
+        if not self._cache.is_current(now):
+            return await self._fetch(token, digest)
+        flight = self._flights.get(digest)
+        if flight is None or not self._is_joinable(flight, now):
+            task = asyncio.create_task(self._fetch(token, digest))
+            flight = self._flights[digest] = _Flight(self._cache.ask(now), task)
+            task.add_done_callback(lambda _: self._land(digest, flight))
+        # A client that goes away must not take the answer from the others.
+        return await asyncio.shield(flight.answer)
+
+    def _is_joinable(self, flight: _Flight, now: float) -> bool:
+        """Not if something was revoked since: the answer may be from before that."""
+        return flight.question.epoch == self._cache.epoch and now - flight.question.asked_at < JOINABLE
+
+    def _land(self, digest: bytes, flight: _Flight) -> None:
+        if self._flights.get(digest) is flight:
+            del self._flights[digest]
+        if not flight.answer.cancelled():
+            flight.answer.exception()  # whoever waits for it raises it; where nobody does, it is of no interest
+
+    async def _fetch(self, token: str, digest: bytes) -> Principal:
+        question = self._cache.ask(time.monotonic())
+        principal, lives_for = await self._run(lambda session: self._resolve(session, token))
+        self._cache.keep(digest, question, principal, lives_for)
+        self._cache.note_use(principal, time.monotonic())
+        return principal
+
+    def _resolve_alone(self, token: str) -> Resolved:
+        with Session(self._engine) as session, session.begin():
+            return self._resolve(session, token)
+
+    def _resolve(self, session: Session, token: str) -> Resolved:
         try:
-            with Session(self._engine) as session, session.begin():
-                principal = resolve(session, self._sessions, token, note_use=note_use)
+            resolved = resolve(session, self._sessions, token)
         except InvalidToken:
             if self._is_last_known(token):
                 self._last_known = None
             raise
-        if principal.kind is CredentialKind.MVP_TOKEN:
-            self._last_known = _LastKnown(hash_token(token), principal)
-        return principal
+        if resolved.principal.kind is CredentialKind.MVP_TOKEN:
+            self._last_known = _LastKnown(hash_token(token), resolved.principal)
+        return resolved
 
     def _is_last_known(self, token: str) -> bool:
         known = self._last_known

@@ -8,7 +8,7 @@ from app.identity.permissions import CredentialKind, Permission
 from app.models.database import User
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Profile:
     """What a user may see of itself: the columns of `users` but for the password's hash."""
 
@@ -45,7 +45,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller whose credential was good a moment ago; lives as long as one request."""
+    """A caller whose credential is good; kept for as long as nothing that it depends on changes."""
 
     user: Profile
     kind: CredentialKind

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, select, type_coerce, update
+from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, literal, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import InvalidToken
@@ -18,6 +19,8 @@ from app.models.database import RefreshTokenExchange, User, UserSession
 
 REUSE_GRACE = timedelta(seconds=10)
 """How long an exchanged refresh token still gives its successor: two tabs, a lost answer."""
+
+KEPT_AFTER_EXPIRY = timedelta(days=30)
 
 _NOW = type_coerce(database_now, UtcDateTime)
 _EPOCH = extract("epoch", func.now())
@@ -137,13 +140,18 @@ class Sessions:
         """Whether it is for `find` to decide on; what is not may still be another kind of credential."""
         return self._keys.wrote_header(token)
 
-    def find(self, access_token: str) -> Select[UserSession, User]:
+    def find(self, access_token: str) -> Select[UserSession, User, Decimal]:
         """Selects the session an access token belongs to, with its user, if both are alive.
+
+        And for how many seconds the token is good, as far as its age and the session's decide.
 
         Raises:
             InvalidToken: it is no access token.
         """
-        return _alive_with_user(self._keys.read(TokenType.ACCESS, access_token), self.lifetimes.idle)
+        claims = self._keys.read(TokenType.ACCESS, access_token)
+        end = func.least(UserSession.expires_at, UserSession.last_activity_at + literal(self.lifetimes.idle))
+        lives_for = func.least(claims.exp - _EPOCH, extract("epoch", end - database_now))
+        return _alive_with_user(claims, self.lifetimes.idle).add_columns(lives_for)
 
     def _pair(self, row: UserSession, user: User, access: _Issue, refresh: _Issue) -> TokenPair:
         end = min(access.at + self.lifetimes.access, row.expires_at)
@@ -178,6 +186,23 @@ def end_sessions(
         statement = statement.where(UserSession.id == only)
     ended = statement.values(ended_at=database_now, end_reason=reason).returning(UserSession.id)
     return len(session.scalars(ended).all())
+
+
+def prune_sessions(session: Session, batch: int) -> int:
+    """Delete sessions that expired KEPT_AFTER_EXPIRY ago or earlier, at most `batch`; how many that were.
+
+    Until then a refresh token of theirs that somebody tries is an event of the account.
+    """
+    old = (
+        select(UserSession.id)
+        .where(UserSession.expires_at < database_now - KEPT_AFTER_EXPIRY)
+        .order_by(UserSession.expires_at)
+        .limit(batch)
+        .with_for_update(skip_locked=True)
+        .cte("old")  # asked once: a subquery may be asked again for each row, and find others each time
+    )
+    prune = delete(UserSession).where(UserSession.id.in_(select(old.c.id))).returning(UserSession.id)
+    return len(session.scalars(prune, execution_options={"synchronize_session": False}).all())
 
 
 def _alive(idle: timedelta) -> ColumnElement[bool]:

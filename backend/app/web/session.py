@@ -1,18 +1,18 @@
 """One request, one transaction, and the only place that commits one."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Annotated, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Annotated, TypeVar
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import Depends, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app.core.errors import AppError
-from app.db.engine import POOL_SIZE
+from app.core.errors import AppError, ServiceUnavailable
+from app.db.engine import POOL_TIMEOUT, REQUEST_CONNECTIONS
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -32,37 +32,53 @@ def transaction(engine: Engine) -> Iterator[Session]:
         session.commit()
 
 
-def get_session(request: Request) -> Iterator[Session]:
-    """A session whose work is committed before the answer is sent, or rolled back when the request is refused."""
-    with transaction(request.app.state.engine) as session:
-        yield session
-
-
-SessionDep = Annotated[Session, Depends(get_session, scope="function", max_concurrency=POOL_SIZE)]
-"""The one spelling: another would open a second session.
-
-`max_concurrency` keeps requests that wait for a connection from holding the threads that others need to give
-theirs back.
-"""
-
-
 class Transactions:
-    """Transactions of an `async` route that has slow work to do between them, such as hashing a password.
+    """All transactions of requests; one instance for each process.
 
-    Nothing is held meanwhile: neither a connection nor a thread nor a place in the queue for one.
+    As many are open as there are connections for them. Whoever comes later waits, without a thread, until one ends,
+    and is refused after POOL_TIMEOUT: nobody holds a thread or a connection while waiting for the other.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._limiter = CapacityLimiter(POOL_SIZE)
+        self._open = CapacityLimiter(REQUEST_CONNECTIONS)
+        self._threads = CapacityLimiter(REQUEST_CONNECTIONS)
 
     async def run(self, work: Callable[[Session], T]) -> T:
-        """What `work` answers, once its transaction is committed; off the event loop."""
-        return await to_thread.run_sync(self._run, work, limiter=self._limiter)
+        """What `work` answers, once its transaction is committed; off the event loop.
+
+        Raises:
+            ServiceUnavailable: no connection became free in time.
+        """
+        async with self._admitted():
+            return await to_thread.run_sync(self._run, work, limiter=self._threads)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Session]:
+        """As `transaction`, which is entered and left off the event loop; what is done in it has to be so too.
+
+        Raises:
+            ServiceUnavailable: no connection became free in time.
+        """
+        async with self._admitted(), contextmanager_in_threadpool(transaction(self._engine)) as session:
+            yield session
 
     def _run(self, work: Callable[[Session], T]) -> T:
         with transaction(self._engine) as session:
             return work(session)
+
+    @asynccontextmanager
+    async def _admitted(self) -> AsyncIterator[None]:
+        borrower = object()
+        try:
+            with fail_after(POOL_TIMEOUT):
+                await self._open.acquire_on_behalf_of(borrower)
+        except TimeoutError:
+            raise ServiceUnavailable("Every database connection is in use; try again shortly.") from None
+        try:
+            yield
+        finally:
+            self._open.release_on_behalf_of(borrower)
 
 
 async def get_transactions(request: Request) -> Transactions:
@@ -71,3 +87,15 @@ async def get_transactions(request: Request) -> Transactions:
 
 
 TransactionsDep = Annotated[Transactions, Depends(get_transactions)]
+"""For an `async` route that has slow work to do between transactions, such as hashing a password."""
+
+
+async def get_session(request: Request) -> AsyncIterator[Session]:
+    """A session whose work is committed before the answer is sent, or rolled back when the request is refused."""
+    transactions: Transactions = request.app.state.transactions
+    async with transactions.begin() as session:
+        yield session
+
+
+SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+"""The one spelling: another would open a second session."""

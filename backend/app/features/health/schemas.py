@@ -48,6 +48,14 @@ class SchemaDependency(Dependency):
     """How the live tables differ from the code's models; null when that could not be found out."""
 
 
+class RevocationsDependency(Dependency):
+    """Whether revocations are heard as they happen; while they are not, every request asks the database."""
+
+    listening: bool
+    lag_ms: float | None = None
+    """From the sending of the last notification to its being heard."""
+
+
 class Auth(Reply):
     """How the caller was authenticated, and who else could be."""
 
@@ -78,6 +86,6 @@ class HealthReport(Reply):
     environment: str
     uptime_seconds: float
     auth: Auth
-    dependencies: dict[str, DatabaseDependency | SchemaDependency]
+    dependencies: dict[str, DatabaseDependency | SchemaDependency | RevocationsDependency]
     system: System | None
     """Null when it could not be found out in time."""

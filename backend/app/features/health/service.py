@@ -10,6 +10,7 @@ from app import __version__
 from app.core.clock import now
 from app.core.errors import ServiceUnavailable
 from app.core.settings import Settings
+from app.db.notifications import Hearing, Listener
 from app.db.revisions import head_revision
 from app.features.health.checks import (
     Check,
@@ -22,7 +23,14 @@ from app.features.health.checks import (
     read_system,
     server_state,
 )
-from app.features.health.schemas import Auth, DatabaseDependency, HealthReport, SchemaDependency, Status
+from app.features.health.schemas import (
+    Auth,
+    DatabaseDependency,
+    HealthReport,
+    RevocationsDependency,
+    SchemaDependency,
+    Status,
+)
 from app.identity.mvp import MvpState, mvp_state
 from app.identity.principal import Principal
 
@@ -34,8 +42,9 @@ class NotReady(ServiceUnavailable):
 class HealthMonitor:
     """One for each process; remembers when it started and what it compared last."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, listener: Listener) -> None:
         self._engine = engine
+        self._listener = listener
         self._settings = settings
         self._started = time.monotonic()
         self._database = Check(lambda: server_state(engine))
@@ -56,9 +65,10 @@ class HealthMonitor:
         database, schema, mvp, system = await asyncio.gather(
             self._database.run(), self._schema.run(), self._mvp.run(), self._system.run()
         )
-        dependencies: dict[str, DatabaseDependency | SchemaDependency] = {
+        dependencies: dict[str, DatabaseDependency | SchemaDependency | RevocationsDependency] = {
             "database": self._judge_database(database),
             "schema": _judge_schema(schema),
+            "revocations": _judge_revocations(self._listener.hearing),
         }
         return HealthReport(
             status=_worst([dependency.status for dependency in dependencies.values()]),
@@ -92,6 +102,17 @@ class HealthMonitor:
             status, detail = "degraded", "every connection of the pool is in use"
         engine = found.version if found else None
         return DatabaseDependency(status=status, latency_ms=outcome.latency_ms, detail=detail, engine=engine, pool=pool)
+
+
+def _judge_revocations(hearing: Hearing) -> RevocationsDependency:
+    lag = None if hearing.lag is None else round(1000 * hearing.lag, 2)
+    return RevocationsDependency(
+        status="healthy" if hearing.current else "degraded",
+        latency_ms=lag or 0.0,
+        detail=None if hearing.current else f"every request asks the database: {hearing.detail or 'no answer lately'}",
+        listening=hearing.current,
+        lag_ms=lag,
+    )
 
 
 def _judge_schema(outcome: Outcome[SchemaState]) -> SchemaDependency:

@@ -1,0 +1,71 @@
+"""What every process is told when a credential is revoked, or what it shows changes.
+
+Triggers on `users`, `user_sessions` and `api_tokens` tell it (revision a17d5e90c3f8), so that nobody who changes them
+can forget to.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.db.notifications import Channel, Listener
+from app.identity.principal_cache import PrincipalCache
+
+_CHANGED: Final = "has changed what credentials may do"
+_ID: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
+
+REVOCATIONS: Final = Channel(
+    name="revocations",
+    guard=(
+        "SELECT count(*) = 9 FROM pg_trigger WHERE tgname LIKE 'revocations\\_on\\_%' AND tgenabled IN ('O', 'A') "
+        "AND tgrelid IN (to_regclass('users'), to_regclass('user_sessions'), to_regclass('api_tokens'))"
+    ),
+    unguarded="the triggers that tell of revocations are missing or disabled: run "
+    "`cd backend && python verify_schema.py`",
+)
+
+
+_CHANGE: Final = re.compile(r"(?:UPDATE|DELETE FROM) (?:users|user_sessions|api_tokens)\b")
+_PATIENCE: Final = 0.25
+"""Seconds that a change made here waits to be heard here."""
+
+
+@contextmanager
+def heard_revocations(url: str, via: str) -> Iterator[tuple[PrincipalCache, Listener]]:
+    """A cache that forgets what is revoked, and who tells it; they listen at `url`, while requests go `via`."""
+    cache = PrincipalCache()
+    listener = Listener(url, REVOCATIONS, partial(_forget, cache), cache.forget_everybody, via=via)
+    cache.is_current = listener.is_current
+    listener.start()
+    with closing(listener):
+        yield cache, listener
+
+
+def heed_own_changes(engine: Engine, listener: Listener) -> None:
+    """Let whoever changes something through `engine` go on once this process has heard of it.
+
+    Other processes hear of it a moment later; a client that comes back to this one finds its own change done.
+    """
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(connection: Connection, _: Any, statement: str, *__: Any) -> None:
+        if _CHANGE.match(statement):
+            connection.info[_CHANGED] = True
+
+    @event.listens_for(engine, "checkin")
+    def wait(_: Any, record: ConnectionPoolEntry) -> None:
+        if record.info.pop(_CHANGED, False):
+            listener.catch_up(_PATIENCE)
+
+
+def _forget(cache: PrincipalCache, whom: str) -> None:
+    """`whom` is a user's id, or something else for everybody."""
+    if _ID.fullmatch(whom):
+        cache.forget(int(whom))
+    else:
+        cache.forget_everybody()
