@@ -63,6 +63,7 @@ def test_logs_survive_migrations_and_show_no_secret(empty_url: str, tmp_path: Pa
 
     lines = [json.loads(line) for line in server.logged().splitlines()]
     (bug,) = [line for line in lines if line["logger"] == "app.errors"]
+    # The last request's line, though the process was stopped at once.
     (access,) = [line for line in lines if line["logger"] == "app.access" and line["status"] == 500]
     assert bug["request_id"] == access["request_id"] == fault.json()["request_id"]
     assert "Traceback" in bug["exc_info"]

@@ -26,8 +26,7 @@ TAGS = [
 
 
 def include_routers(app: FastAPI) -> None:
-    # The activity of /api/users/me comes before /api/users/{user_id}.
-    accounts = (health, auth, activity, users, sessions, tokens, invitations)
-    for router in (*accounts, order_templates, recommendations):
+    # What is asked for most comes first: requests are matched in this order.
+    for router in (users, order_templates, recommendations, sessions, tokens, activity, auth, health, invitations):
         # Not include_router(): each request would be matched with a router first, and again inside of it.
         app.router.routes += router.routes

@@ -49,6 +49,7 @@ def test_everything_has_a_default() -> None:
     assert settings.model_dump() == {
         "app_env": "development",
         "database_url": None,
+        "database_listen_url": None,
         "data_dir": REPOSITORY / ".data",
         "api_token": None,
         "jwt_secret": None,
@@ -114,6 +115,16 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert not settings.json_logs
 
 
+def test_another_way_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load(monkeypatch, DATABASE_URL="postgres://pooler/app", DATABASE_LISTEN_URL="postgres://server/app")
+    assert revealed(settings.database_listen_url) == "postgresql+psycopg2://server/app"
+
+
+def test_no_way_to_listen_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StartupError, match="DATABASE_LISTEN_URL is another way to the database at DATABASE_URL"):
+        load(monkeypatch, DATABASE_LISTEN_URL="postgres://server/app")
+
+
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
 def test_every_spelling_of_postgresql_names_the_driver(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     settings = load(monkeypatch, DATABASE_URL=f"{scheme}://u:p%40@[::1]:5433/name?sslmode=require")
@@ -126,6 +137,7 @@ def test_every_spelling_of_postgresql_names_the_driver(monkeypatch: pytest.Monke
         ("APP_ENV", "staging"),
         ("DATABASE_URL", "mysql://root:hunter2@db/app"),
         ("DATABASE_URL", "hunter2"),
+        ("DATABASE_LISTEN_URL", "mysql://root:hunter2@db/app"),
         ("API_TOKEN", "hunter2 hunter2"),
         ("API_TOKEN", "hünter2"),
         ("API_TOKEN", "hunter2" * 100),

@@ -6,9 +6,15 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.settings import Settings
+from app.web.access_log import access_log
 from app.web.middleware import install_middleware
 from app.web.problems import install_problem_handlers
 from tests.web.support import MakeApp
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_tests_before() -> None:
+    access_log.write()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from app.core.logging import request_id_var
+from app.web.access_log import access_log
 from app.web.middleware import BodyLimit, CatchAll, RequestContext
 from tests.web.support import MakeApp
 
@@ -104,7 +105,9 @@ class TestAccessLog:
         caplog.set_level(logging.INFO)
 
     def entries(self, caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-        return [vars(record) for record in caplog.records if record.name == "app.access"]
+        access_log.write()
+        records = [record for record in caplog.records if record.name == "app.access"]
+        return [vars(record) | dict(record.args) for record in records if isinstance(record.args, Mapping)]
 
     async def test_one_line_for_each_request(
         self, app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture

@@ -4,12 +4,22 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
 
 from starlette.types import Scope
 
 from app.core.settings import Network
 
 Address = IPv4Address | IPv6Address
+
+
+class _Hop(NamedTuple):
+    address: Address
+    text: str
+
+    def is_within(self, networks: Sequence[Network]) -> bool:
+        return bool(networks) and any(self.address in network for network in networks)
+
 
 _ENTRY = re.compile(r"\[([^\]]+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}|([^\[\]]+)")
 
@@ -25,17 +35,17 @@ def client_address(scope: Scope, trusted: Sequence[Network]) -> str | None:
     # A proxy on this machine is therefore believed without being in TRUSTED_PROXIES; `--no-proxy-headers`
     # leaves the decision here alone. Where uvicorn stopped at a proxy trusted here, this walk goes on.
     peer = scope.get("client")
-    found = _address(peer[0]) if peer else None
-    if found is None or not _is_within(found, trusted):
-        return None if found is None else str(found)
+    found = _hop(peer[0]) if peer else None
+    if found is None or not found.is_within(trusted):
+        return found and found.text
     for entry in _forwarded(scope["headers"]):
-        hop = _address(entry)
+        hop = _hop(entry)
         if hop is None:
             break
         found = hop
-        if not _is_within(hop, trusted):
+        if not hop.is_within(trusted):
             break
-    return str(found)
+    return found.text
 
 
 def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
@@ -44,7 +54,7 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
 
 
 @lru_cache(maxsize=4096)
-def _address(text: str) -> Address | None:
+def _hop(text: str) -> _Hop | None:
     """An address out of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
 
     IPv4-mapped addresses come back as IPv4. A zone (`fe80::1%eth0`) is dropped: it means something to one
@@ -58,8 +68,5 @@ def _address(text: str) -> Address | None:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def _is_within(address: Address, networks: Iterable[Network]) -> bool:
-    return any(address in network for network in networks)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return _Hop(address, str(address))

@@ -12,9 +12,9 @@ these and raises again, upon which uvicorn drops the connection.
 import logging
 import re
 from collections.abc import Sequence
-from time import perf_counter
+from secrets import token_hex
+from time import perf_counter, time
 from typing import Final
-from uuid import uuid4
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -27,13 +27,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.core.errors import AppError, BadRequest, PayloadTooLarge
 from app.core.logging import request_id_var
 from app.core.settings import Network, Settings
+from app.web.access_log import Entry, access_log
 from app.web.client import client_address
 from app.web.problems import problem_response
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes."""
 
-access_log = logging.getLogger("app.access")
 error_log = logging.getLogger("app.errors")
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -78,14 +78,15 @@ class RequestContext:
             return
         started, status = perf_counter(), None
         request_id = _request_id(scope)
-        scope.setdefault("state", {}).update(request_id=request_id, client_address=client_address(scope, self.trusted))
+        state = scope.setdefault("state", {})
+        state["request_id"], state["client_address"] = request_id, client_address(scope, self.trusted)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = (*self.headers, (b"x-request-id", request_id.encode()))
-                message = {**message, "headers": [*message.get("headers", ()), *own]}
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message.get("headers", ()), *self.headers, own]
             await send(message)
 
         asked, token = scope["method"], request_id_var.set(request_id)
@@ -95,7 +96,10 @@ class RequestContext:
         try:
             await self.app(scope, receive, send_with_headers)
         finally:
-            _log_access(scope, asked, status, 1000 * (perf_counter() - started))
+            milliseconds = round(1000 * (perf_counter() - started), 1)
+            caller, address = state.get("principal_id"), state["client_address"]
+            path = _route_template(scope)
+            access_log.note(Entry(time(), request_id, asked, path, status, milliseconds, caller, address))
             request_id_var.reset(token)
 
 
@@ -189,7 +193,7 @@ def _request_id(scope: Scope) -> str:
     sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
         return str(sent[0], "ascii")
-    return uuid4().hex
+    return token_hex(16)
 
 
 def _route_template(scope: Scope) -> str:
@@ -203,20 +207,3 @@ def _route_template(scope: Scope) -> str:
     # Starlette's own routes leave no trace but the endpoint: /openapi.json and the assets of the docs.
     root, outer = scope.get("root_path", ""), scope.get("app_root_path")
     return str(scope["path"].removeprefix(root) if outer is None else f"{root.removeprefix(outer)}/*")
-
-
-def _log_access(scope: Scope, method: str, status: int | None, milliseconds: float) -> None:
-    """`status` is None when no answer was begun."""
-    entry = {
-        "method": method,
-        "path": _route_template(scope),
-        "status": status,
-        "duration_ms": round(milliseconds, 1),
-        "principal_id": scope["state"].get("principal_id"),
-        "client_address": scope["state"]["client_address"],
-    }
-    access_log.info(
-        "%(method)s %(path)s %(status)s %(duration_ms)s ms client=%(client_address)s principal=%(principal_id)s",
-        entry,
-        extra=entry,
-    )

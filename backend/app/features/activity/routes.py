@@ -9,9 +9,10 @@ from app.identity.permissions import Permission
 from app.identity.principal import Principal
 from app.web.openapi import problem_responses
 from app.web.paging import Page, PageParams, paginate
+from app.web.routing import Route
 from app.web.session import SessionDep
 
-router = APIRouter(prefix="/api", tags=["activity"])
+router = APIRouter(prefix="/api", tags=["activity"], route_class=Route)
 
 
 @router.get(

@@ -25,9 +25,10 @@ from app.identity.schemas import UserReply
 from app.identity.sessions import TokenPair
 from app.models.database import User
 from app.web.openapi import DELAY, problem_responses
+from app.web.routing import Route
 from app.web.session import SessionDep, TransactionsDep
 
-router = APIRouter(prefix="/api/auth", tags=["auth"])
+router = APIRouter(prefix="/api/auth", tags=["auth"], route_class=Route)
 
 
 async def get_auth(

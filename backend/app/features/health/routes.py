@@ -10,8 +10,9 @@ from app.identity.dependencies import require_in_outage
 from app.identity.permissions import Permission
 from app.identity.principal import Principal
 from app.web.openapi import problem_responses
+from app.web.routing import Route
 
-router = APIRouter(prefix="/api/health", tags=["health"])
+router = APIRouter(prefix="/api/health", tags=["health"], route_class=Route)
 
 
 @router.get("", summary="Is the process there")

@@ -12,10 +12,11 @@ from app.identity.principal import Principal
 from app.models.database import Invitation
 from app.web.openapi import problem_responses
 from app.web.paging import Page, PageParams, paginate
+from app.web.routing import Route
 from app.web.schemas import RowId
 from app.web.session import SessionDep
 
-router = APIRouter(prefix="/api/invitations", tags=["invitations"])
+router = APIRouter(prefix="/api/invitations", tags=["invitations"], route_class=Route)
 
 AdminDep = Annotated[Principal, require(Permission.ADMIN)]
 

@@ -11,10 +11,11 @@ from app.identity.sessions import live_sessions
 from app.models.database import UserSession
 from app.web.openapi import problem_responses
 from app.web.paging import Page, PageParams, paginate
+from app.web.routing import Route
 from app.web.schemas import RowId
 from app.web.session import SessionDep
 
-router = APIRouter(prefix="/api/sessions", tags=["sessions"])
+router = APIRouter(prefix="/api/sessions", tags=["sessions"], route_class=Route)
 
 
 @router.get("", summary="List my sessions", responses=problem_responses(400, 401, 403, 422, 503))

@@ -10,10 +10,11 @@ from app.identity.principal import Principal
 from app.models.database import ApiToken
 from app.web.openapi import problem_responses
 from app.web.paging import Page, PageParams, paginate
+from app.web.routing import Route
 from app.web.schemas import RowId
 from app.web.session import SessionDep
 
-router = APIRouter(prefix="/api/tokens", tags=["tokens"])
+router = APIRouter(prefix="/api/tokens", tags=["tokens"], route_class=Route)
 
 
 @router.get("", summary="List my API tokens", responses=problem_responses(400, 401, 403, 422, 503))

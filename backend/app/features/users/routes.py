@@ -21,10 +21,11 @@ from app.identity.sessions import live_sessions
 from app.models.database import User, UserSession
 from app.web.openapi import problem_responses
 from app.web.paging import Page, PageParams, paginate
+from app.web.routing import Route
 from app.web.schemas import RowId
 from app.web.session import SessionDep, TransactionsDep
 
-router = APIRouter(prefix="/api/users", tags=["users"])
+router = APIRouter(prefix="/api/users", tags=["users"], route_class=Route)
 
 Reader = Annotated[Principal, require(Permission.READ)]
 Writer = Annotated[Principal, require(Permission.WRITE)]
