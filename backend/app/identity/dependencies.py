@@ -1,7 +1,7 @@
 """The signature is the access policy: `caller: Annotated[Principal, require(Permission.WRITE)]`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.openapi.models import HTTPBearer
@@ -39,18 +39,18 @@ class BearerScheme(SecurityBase):
 
     async def admit(self, request: Request) -> Principal:
         principal = await self.authenticate(request)
-        request.state.principal_id = principal.user.id  # for the access log
-        await self.demand(self.permission, request, principal)
+        request.scope["state"]["principal_id"] = principal.user.id  # for the access log
+        if not principal.may(self.permission):
+            await self.deny(self.permission, request, principal)
         return principal
 
     async def authenticate(self, request: Request) -> Principal:
         authenticator: Authenticator = request.app.state.authenticator
         return await authenticator.authenticate(bearer_token(request))
 
-    async def demand(self, permission: Permission, request: Request, principal: Principal) -> None:
-        if not principal.may(permission):
-            await self.record_denial(permission, request, principal)
-            raise PermissionDenied(permission)
+    async def deny(self, permission: Permission, request: Request, principal: Principal) -> NoReturn:
+        await self.record_denial(permission, request, principal)
+        raise PermissionDenied(permission)
 
     async def record_denial(self, permission: Permission, request: Request, principal: Principal) -> None:
         transactions: Transactions = request.app.state.transactions
@@ -77,7 +77,8 @@ class ReachRequirement(BearerScheme):
         principal = await self.admit(request)
         if owner is Owner.ME:
             return Reach(principal, principal.user.id)
-        await self.demand(Permission.ADMIN, request, principal)
+        if not principal.may(Permission.ADMIN):
+            await self.deny(Permission.ADMIN, request, principal)
         return Reach(principal, None)
 
 
@@ -163,11 +164,11 @@ def bearer_token(request: Request) -> str:
         Unauthenticated: there is none, or it has another scheme, or nothing after the scheme.
         InvalidToken: what follows the scheme is no token.
     """
-    headers = request.headers.getlist("authorization")
+    headers = [value for name, value in request.scope["headers"] if name == b"authorization"]
     if len(headers) > 1:
         raise BadRequest("Send one Authorization header, not several.")
     # Named, because a bare strip() would take a no-break space for one, and the token before it for good.
-    scheme, _, token = (headers[0] if headers else "").strip(" \t").partition(" ")
+    scheme, _, token = (headers[0].decode("latin-1") if headers else "").strip(" \t").partition(" ")
     token = token.lstrip(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated

@@ -7,6 +7,7 @@ where many are made in a row.
 import atexit
 import logging
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -40,28 +41,34 @@ class Entry(NamedTuple):
 class AccessLog:
     def __init__(self) -> None:
         self._waiting: deque[Entry] = deque()
-        self._is_scheduled = False
+        self._is_any = threading.Event()
         self._writing = threading.Lock()
+        self._writer: threading.Thread | None = None
 
     def note(self, entry: Entry) -> None:
         self._waiting.append(entry)
         if len(self._waiting) >= MAX_WAITING:
             self.write()
-        elif not self._is_scheduled:
-            self._is_scheduled = True
-            timer = threading.Timer(WRITTEN_WITHIN, self.write)
-            timer.daemon = True
-            timer.start()
+        elif not self._is_any.is_set():
+            self._is_any.set()
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_on, name="access log", daemon=True)
+                self._writer.start()
 
     def write(self) -> None:
         """Write what waits."""
         with self._writing:
-            self._is_scheduled = False
             for _ in range(len(self._waiting)):
                 _logger.handle(_record(self._waiting.popleft()))
         for handler in logging.getLogger().handlers:
             with suppress(OSError, ValueError):  # its stream is gone, and with it whoever could be told
                 handler.flush()
+
+    def _write_on(self) -> None:
+        while self._is_any.wait():
+            time.sleep(WRITTEN_WITHIN)
+            self._is_any.clear()
+            self.write()
 
 
 def _record(entry: Entry) -> logging.LogRecord:

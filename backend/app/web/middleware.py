@@ -12,7 +12,7 @@ these and raises again, upon which uvicorn drops the connection.
 import logging
 import re
 from collections.abc import Sequence
-from secrets import token_hex
+from random import getrandbits
 from time import perf_counter, time
 from typing import Final
 
@@ -193,7 +193,7 @@ def _request_id(scope: Scope) -> str:
     sent = [value for name, value in scope["headers"] if name == b"x-request-id"]
     if len(sent) == 1 and _REQUEST_ID.fullmatch(sent[0]):
         return str(sent[0], "ascii")
-    return token_hex(16)
+    return f"{getrandbits(128):032x}"
 
 
 def _route_template(scope: Scope) -> str:
