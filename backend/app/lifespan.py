@@ -37,6 +37,7 @@ from app.identity.tokens import mint
 from app.identity.uses import write_uses
 from app.process import exit_from_lifespan, refuse_taken_port, stop_with_supervisor, stoppable_start
 from app.pruning import prune_unless_another_does
+from app.web.access_log import access_log
 from app.web.session import Transactions
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         refuse_taken_port()
         async with AsyncExitStack() as stack:
+            stack.callback(access_log.write)  # uvicorn hands on the signal that ended it, which ends all else at once
             with stoppable_start():
                 service = await stack.enter_async_context(contextmanager_in_threadpool(started(settings)))
             to_thread.current_default_thread_limiter().total_tokens = THREADS
@@ -64,6 +66,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             app.state.sessions = service.sessions
             app.state.transactions = service.transactions
             app.state.authenticator = service.authenticator
+            app.state.note_uses = service.note_uses
             app.state.lane = stack.enter_context(closing(HashingLane()))
             app.state.health = HealthMonitor(service.engine, settings, service.listener)
             await stack.enter_async_context(
@@ -117,13 +120,15 @@ def started(settings: Settings) -> Iterator[Service]:
 
 @asynccontextmanager
 async def regularly(seconds: float, work: Callable[[], object], *, at_the_end: bool = False) -> AsyncIterator[None]:
-    """Do the work in a thread, again and again, and tell of a database that keeps it from being done."""
+    """Do the work in a thread, again and again, and tell of what keeps it from being done."""
 
     def attempt() -> None:
         try:
             work()
         except SQLAlchemyError as error:
             log.warning("what is done every %.0f s failed: %s", seconds, type(error).__name__)
+        except Exception:
+            log.exception("what is done every %.0f s failed", seconds)
 
     async def repeat() -> None:
         while True:

@@ -2,9 +2,12 @@
 
 import io
 import json
+import logging
 import signal
 import sys
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -12,6 +15,7 @@ from unittest.mock import patch
 import pytest
 
 from app.cli import main
+from tests.support.service import heed_changes
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class CommandLine:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def __call__(self, *arguments: str, stdin: str | bytes = "") -> Outcome:
-        """Run a command that succeeds."""
+        """Run a command that succeeds; what it changed has been heard of."""
         outcome = self.run(*arguments, stdin=stdin)
         assert outcome.status == 0, outcome
         return outcome
@@ -53,6 +57,7 @@ class CommandLine:
         given, out, err = (io.TextIOWrapper(io.BytesIO(each), encoding="utf-8") for each in (data, b"", b""))
         at_sigterm = signal.getsignal(signal.SIGTERM)
         with ExitStack() as streams:
+            streams.enter_context(_logging_alone())
             streams.enter_context(patch.object(sys, "argv", ["trading-backend", *arguments]))
             streams.enter_context(patch.object(sys, "stdin", given))
             streams.enter_context(redirect_stdout(out))
@@ -60,9 +65,23 @@ class CommandLine:
             streams.callback(signal.signal, signal.SIGTERM, at_sigterm)
             with pytest.raises(SystemExit) as ended:
                 main()
-        assert isinstance(ended.value.code, int)
-        self.outcomes.append(Outcome(ended.value.code, _text(out), _text(err)))
+            assert isinstance(ended.value.code, int)
+            self.outcomes.append(Outcome(ended.value.code, _text(out), _text(err)))
+        heed_changes()
         return self.outcomes[-1]
+
+
+@contextmanager
+def _logging_alone() -> Iterator[None]:
+    """A command has a process of its own: what a service here logs meanwhile, in its threads, does not get among it."""
+    pass_on, thread = logging.Logger.callHandlers, threading.get_ident()
+
+    def pass_on_from_here(logger: logging.Logger, record: logging.LogRecord) -> None:
+        if threading.get_ident() == thread:
+            pass_on(logger, record)
+
+    with patch.object(logging.Logger, "callHandlers", pass_on_from_here):
+        yield
 
 
 def _text(stream: io.TextIOWrapper) -> str:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.cli.support import CommandLine
-from tests.features.activity.rows import LONG_AGO, add_row
+from tests.features.activity.rows import add_row
 from tests.support.identity import add_user, execute
 
 pytestmark = pytest.mark.anyio
@@ -45,24 +45,3 @@ async def test_list(cli: CommandLine, clone_url: str, mvp: httpx.AsyncClient) ->
 )
 def test_usage(options: tuple[str, str], cli: CommandLine) -> None:
     assert cli.run("activity", "list", *options).status == 2
-
-
-def test_prune(cli: CommandLine, clone_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(3):
-        add_row(clone_url)
-    old = "(sha256('a'), 1, timezone('utc', now()) - interval '25 hours', now())"
-    new = "(sha256('b'), 1, timezone('utc', now()) - interval '23 hours', now())"
-    execute(clone_url, f"INSERT INTO throttled_keys VALUES {old}, {new}")
-    assert "ACTIVITY_RETENTION_DAYS" in cli.refused("activity", "prune")
-
-    since = str((_today(clone_url) - LONG_AGO.replace(tzinfo=None)).days + 2)
-    assert cli("activity", "prune", "--older-than", since, "--json").json == {"activity": 0, "throttle": 1}
-    monkeypatch.setenv("ACTIVITY_RETENTION_DAYS", "30")
-    assert cli("activity", "prune").printed == "Deleted 3 rows of the activity log, 0 of sign-in failures.\n"
-    assert len(execute(clone_url, "SELECT FROM throttled_keys")) == 1
-    assert execute(clone_url, "SELECT FROM activity_log") == []
-    assert cli.run("activity", "prune", "--older-than", "0").status == 2
-
-
-def _today(url: str) -> Any:
-    return execute(url, "SELECT timezone('utc', now()) AS now")[0]["now"]

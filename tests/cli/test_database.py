@@ -16,7 +16,7 @@ COMMANDS = (
     ["tokens", "list", "1"],
     ["sessions", "list", "1"],
     ["invitations", "list"],
-    ["activity", "prune", "--older-than", "1"],
+    ["prune", "--activity-older-than", "1"],
     ["claim", "ann@example.test"],
 )
 

@@ -1,26 +1,25 @@
 """Which tokens are good, and what their use leaves behind."""
 
-import asyncio
-import time
 from datetime import timedelta
 
 import httpx
 import pytest
-from sqlalchemy import text
 
-from app.db.engine import connect
+from app.identity.resolve import resolve
 from app.identity.tokens import mint
+from app.web.session import transaction
 from tests.support.identity import (
     INVALID,
     Service,
     add_token,
     add_user,
+    application,
     checkouts,
     execute,
     statements,
     without_request_id,
 )
-from tests.support.service import MVP_TOKEN, bearer
+from tests.support.service import bearer
 
 pytestmark = pytest.mark.anyio
 
@@ -100,72 +99,14 @@ async def test_what_happens_to_a_user_counts_at_once(service: Service) -> None:
         assert (change, (await me(service, token)).status_code) == (change, status)
 
 
-class TestLastUse:
-    """`last_used_at` is right to the minute, and costs a write no more often."""
-
-    @pytest.fixture
-    def token(self, service: Service) -> str:
-        (row,) = execute(service.url, "SELECT count(*) AS users FROM users")
-        return add_token(service.url, add_user(service.url, f"user{row['users']}@example.test"))
-
-    @staticmethod
-    def set_age(service: Service, seconds: float | None) -> None:
-        execute(
-            service.url,
-            "UPDATE api_tokens SET last_used_at = timezone('utc', now()) - make_interval(secs => :seconds) "
-            "WHERE id = (SELECT max(id) FROM api_tokens)",
-            seconds=seconds,
-        )
-
-    @staticmethod
-    def age(service: Service) -> float | None:
-        (row,) = execute(
-            service.url,
-            "SELECT extract(epoch FROM timezone('utc', now()) - last_used_at) AS age FROM api_tokens "
-            "ORDER BY id DESC LIMIT 1",
-        )
-        return None if row["age"] is None else float(row["age"])
-
-    @pytest.mark.parametrize(("before", "writes"), [(None, 1), (30, 0), (70, 1), (86_400, 1), (-30, 0)])
-    async def test_it_is_written_once_a_minute(
-        self, service: Service, token: str, before: float | None, writes: int
-    ) -> None:
-        self.set_age(service, before)
-        with statements() as executed:
-            for _ in range(3):
-                assert (await me(service, token)).status_code == 200
-        assert sum(statement.startswith("UPDATE") for statement in executed) == writes
-        age = self.age(service)
-        assert age is not None
-        assert abs(age - (before if before and not writes else 0)) < 20
-
-    async def test_concurrent_requests_write_it(self, service: Service, token: str) -> None:
-        answers = await asyncio.gather(*(me(service, token) for _ in range(20)))
-        assert {answer.status_code for answer in answers} == {200}
-        age = self.age(service)
-        assert age is not None
-        assert age < 20
-
-    async def test_nobody_waits_to_write_it(self, service: Service, token: str) -> None:
-        with connect(service.url) as other, other.begin():
-            # So that a test that fails does not hang.
-            other.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10s'"))
-            other.execute(text("SELECT id FROM api_tokens FOR UPDATE"))
-            started = time.monotonic()
-            answers = await asyncio.gather(*(me(service, token) for _ in range(5)))
-            assert {answer.status_code for answer in answers} == {200}
-            assert time.monotonic() - started < 8
-        assert self.age(service) is None
-        await me(service, token)
-        assert self.age(service) is not None
-
-    async def test_a_refused_request_is_a_use_too(self, service: Service, token: str) -> None:
-        assert (await service.client.post("/api/tokens", headers=bearer(token), json={})).status_code == 403
-        assert self.age(service) is not None
-
-
-async def test_the_start_is_no_use_of_the_configured_token(clone_url: str, anonymous: httpx.AsyncClient) -> None:
-    used = "SELECT last_used_at FROM api_tokens WHERE from_configuration"
-    assert [row["last_used_at"] for row in execute(clone_url, used)] == [None]
-    assert (await anonymous.get(ME, headers=bearer(MVP_TOKEN))).status_code == 200
-    assert [row["last_used_at"] is None for row in execute(clone_url, used)] == [False]
+@pytest.mark.parametrize("expires_in", [None, HOUR])
+async def test_it_is_good_as_long_as_its_age_allows(service: Service, expires_in: timedelta | None) -> None:
+    state = application(service.client).state
+    user_id = add_user(service.url, f"{expires_in}@example.test")
+    token = add_token(service.url, user_id, expires_in=expires_in)
+    with transaction(state.engine) as session:
+        lives_for = resolve(session, state.sessions, token).lives_for
+    if expires_in is None:
+        assert lives_for == float("inf")
+    else:
+        assert 3540 < lives_for <= 3600

@@ -7,11 +7,9 @@ from threading import Barrier
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import select, text
 
 from app.core.errors import InvalidToken
 from app.identity.sessions import EndReason, RefreshRefused, RefreshTokenReused, end_sessions
-from app.models.database import UserSession
 from app.web.session import transaction
 from tests.support.identity import Service, execute
 from tests.support.sessions import MINUTE, ORIGIN, Accounts
@@ -112,18 +110,3 @@ async def blocked(accounts: Accounts) -> None:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("nobody waits")
-
-
-async def test_a_lock_on_the_session_keeps_nobody_from_using_it(accounts: Accounts) -> None:
-    pair = accounts.open(accounts.add())
-    accounts.age(pair.session_id, last_activity_at=10 * MINUTE)
-    before = accounts.row(pair.session_id)
-    with transaction(accounts.engine) as session:
-        # So that a test that fails does not hang.
-        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10s'"))
-        session.execute(select(UserSession).where(UserSession.id == pair.session_id).with_for_update())
-        answers = await asyncio.gather(*(accounts.me(pair.access_token) for _ in range(5)))
-        assert {answer.status_code for answer in answers} == {200}
-    assert accounts.row(pair.session_id) == before
-    await accounts.me(pair.access_token)
-    assert accounts.row(pair.session_id)["last_activity_at"] > before["last_activity_at"]

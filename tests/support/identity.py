@@ -101,6 +101,11 @@ def application(client: httpx.AsyncClient) -> FastAPI:
     return transport.app
 
 
+def note_uses(client: httpx.AsyncClient) -> None:
+    """Have the uses of credentials written down that the service knows of; it does so itself only now and then."""
+    application(client).state.note_uses()
+
+
 def open_session(client: httpx.AsyncClient, user_id: int) -> TokenPair:
     """A session as a sign-in would open it, for users who have no password."""
     state = application(client).state
