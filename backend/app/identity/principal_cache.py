@@ -2,19 +2,23 @@
 
 import json
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from app.identity.permissions import CredentialKind
 from app.identity.principal import Principal
 
 MAX_ENTRIES: Final = 16_384
-MAX_WEIGHT: Final = 32 * 1024 * 1024
+MAX_WEIGHT: Final = 64 * 1024 * 1024
 """Bytes, about; what users keep in their preferences decides."""
 
 _WEIGHT: Final = 2048
 """Bytes of a principal without preferences."""
+
+_VALUE_WEIGHT: Final = 64
+"""Bytes of a value in them, beside what its text has."""
 
 _MAX_REMEMBERED: Final = 1024
 
@@ -39,7 +43,7 @@ class _Entry:
     principal: Principal
     deadline: float
     weight: int
-    used_at: float | None = field(default=None)
+    used_at: float | None = None
     """None once that was taken note of."""
     is_recent: bool = False
     """Whether it was used since its eviction was last considered."""
@@ -55,7 +59,7 @@ class PrincipalCache:
     def __init__(self, is_current: Callable[[float], bool] = lambda _: False) -> None:
         """`is_current(now)` says whether every revocation up to a moment before has been heard."""
         self.is_current = is_current
-        self._entries: dict[bytes, _Entry] = {}
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._digests: dict[int, set[bytes]] = {}
         self._weight = 0
         self._uses: dict[tuple[CredentialKind, int], float] = {}
@@ -74,8 +78,11 @@ class PrincipalCache:
 
     def get(self, digest: bytes, now: float) -> Principal | None:
         """What is known of the token at `now`, by the monotonic clock."""
+        # Asked first: while revocations catch up with the lease, an entry that was read before may be one they drop.
+        if not self.is_current(now):
+            return None
         entry = self._entries.get(digest)
-        if entry is None or now >= entry.deadline or not self.is_current(now):
+        if entry is None or now >= entry.deadline:
             return None
         entry.used_at = now
         entry.is_recent = True
@@ -87,16 +94,17 @@ class PrincipalCache:
     def keep(self, digest: bytes, question: Question, principal: Principal, lives_for: float) -> None:
         """Keep an answer for `lives_for` seconds from when it was asked for, unless it may be out of date already."""
         entry = _Entry(principal, question.asked_at + lives_for, _weight(principal))
+        user_id = principal.user.id
         with self._lock:
-            user_id = principal.user.id
-            if max(self._everybody_forgotten, self._forgotten.get(user_id, 0)) > question.epoch:
+            forgotten = max(self._everybody_forgotten, self._forgotten.get(user_id, 0))
+            if forgotten > question.epoch or entry.weight > MAX_WEIGHT:
                 return
             self._drop(digest)
+            while len(self._entries) >= MAX_ENTRIES or self._weight + entry.weight > MAX_WEIGHT:
+                self._evict_one()
             self._entries[digest] = entry
             self._digests.setdefault(user_id, set()).add(digest)
             self._weight += entry.weight
-            while len(self._entries) > MAX_ENTRIES or self._weight > MAX_WEIGHT:
-                self._evict_one()
 
     def forget(self, user_id: int) -> None:
         """Something about the user or its credentials has changed."""
@@ -114,8 +122,10 @@ class PrincipalCache:
             self._epoch += 1
             self._everybody_forgotten = self._epoch
             self._forgotten.clear()
-            for digest in tuple(self._entries):
-                self._drop(digest)
+            self._collect_all()
+            self._entries.clear()
+            self._digests.clear()
+            self._weight = 0
 
     def note_use(self, principal: Principal, now: float) -> None:
         """Of a credential that is not, or not yet, in here."""
@@ -125,8 +135,7 @@ class PrincipalCache:
     def take_uses(self) -> list[Use]:
         """The uses since this was asked last."""
         with self._lock:
-            for entry in self._entries.values():
-                self._collect(entry)
+            self._collect_all()
             uses, self._uses = self._uses, {}
         return [Use(kind, credential_id, at) for (kind, credential_id), at in uses.items()]
 
@@ -148,9 +157,13 @@ class PrincipalCache:
         entry = self._entries[digest]
         if entry.is_recent:
             entry.is_recent = False
-            self._entries[digest] = self._entries.pop(digest)
+            self._entries.move_to_end(digest)
         else:
             self._drop(digest)
+
+    def _collect_all(self) -> None:
+        for entry in self._entries.values():
+            self._collect(entry)
 
     def _collect(self, entry: _Entry) -> None:
         if entry.used_at is not None:
@@ -159,4 +172,5 @@ class PrincipalCache:
 
 
 def _weight(principal: Principal) -> int:
-    return _WEIGHT + len(json.dumps(principal.user.preferences))
+    preferences = json.dumps(principal.user.preferences)
+    return _WEIGHT + len(preferences) + _VALUE_WEIGHT * sum(map(preferences.count, "[{:,"))

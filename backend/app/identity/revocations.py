@@ -13,11 +13,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.db.notifications import Channel, Listener
+from app.db.notifications import LEASE, Channel, Listener
 from app.identity.principal_cache import PrincipalCache
-
-_CHANGED: Final = "has changed what credentials may do"
-_ID: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 
 REVOCATIONS: Final = Channel(
     name="revocations",
@@ -29,10 +26,9 @@ REVOCATIONS: Final = Channel(
     "`cd backend && python verify_schema.py`",
 )
 
-
+_ID: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 _CHANGE: Final = re.compile(r"(?:UPDATE|DELETE FROM) (?:users|user_sessions|api_tokens)\b")
-_PATIENCE: Final = 0.25
-"""Seconds that a change made here waits to be heard here."""
+_CHANGED: Final = "has changed what credentials may do"
 
 
 @contextmanager
@@ -60,7 +56,7 @@ def heed_own_changes(engine: Engine, listener: Listener) -> None:
     @event.listens_for(engine, "checkin")
     def wait(_: Any, record: ConnectionPoolEntry) -> None:
         if record.info.pop(_CHANGED, False):
-            listener.catch_up(_PATIENCE)
+            listener.catch_up(LEASE)
 
 
 def _forget(cache: PrincipalCache, whom: str) -> None:
