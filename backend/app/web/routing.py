@@ -1,11 +1,13 @@
-"""Routes that read their bodies in a way of their own."""
+"""Routes that find, read and answer requests in ways of their own."""
 
 from collections.abc import Callable, Coroutine
+from inspect import signature
 from typing import Any, Final
 
 from anyio import to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -13,6 +15,42 @@ from app.web.exact_json import loads
 
 _READ_AT_ONCE: Final = 16 * 1024
 """Bytes."""
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class Route(APIRoute):
+    """A route that is passed over quickly, and that asks FastAPI to solve only what there is to solve.
+
+    Every request is matched with each route until one fits. An endpoint that takes nothing but its caller, and makes
+    its own Response, is called with what the dependency answers: FastAPI's way there costs half as much as the rest.
+    """
+
+    def __init__(self, path: str, *arguments: Any, **options: Any) -> None:
+        super().__init__(path, *arguments, **options)
+        self._beginning = path.partition("{")[0]
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope) if self._beginning in scope["path"] else (Match.NONE, {})
+
+    def get_route_handler(self) -> Handler:
+        return self._handler_of_caller() or super().get_route_handler()
+
+    def _handler_of_caller(self) -> Handler | None:
+        """The endpoint behind the one security scheme that it depends on, where both take nothing else; or None."""
+        endpoint, callers = self.endpoint, [dependency.call for dependency in self.dependant.dependencies]
+        wanted = signature(endpoint)
+        if len(callers) != 1 or len(wanted.parameters) != 1 or wanted.return_annotation is not Response:
+            return None
+        (authenticate,) = callers
+        if not isinstance(authenticate, SecurityBase) or len(signature(authenticate).parameters) != 1:
+            return None
+
+        async def handle(request: Request) -> Response:
+            response: Response = await endpoint(await authenticate(request))
+            return response
+
+        return handle
 
 
 class _ExactRequest(Request):
@@ -22,21 +60,10 @@ class _ExactRequest(Request):
         return loads(body) if len(body) <= _READ_AT_ONCE else await to_thread.run_sync(loads, body)
 
 
-class Route(APIRoute):
-    """A route that is passed over quickly: every request is matched with each of them until one fits."""
-
-    def __init__(self, path: str, *arguments: Any, **options: Any) -> None:
-        super().__init__(path, *arguments, **options)
-        self._beginning = path.partition("{")[0]
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return super().matches(scope) if self._beginning in scope["path"] else (Match.NONE, {})
-
-
 class ExactJsonRoute(Route):
     """A route to whose body's numbers every digit matters: `APIRouter(route_class=ExactJsonRoute)`."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
