@@ -27,10 +27,10 @@ check: $(INSTALLED) ## Lint, check formatting, types and the direction of import
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## Measure side by side (benchmarks/README.md says how to read it)
+bench: $(INSTALLED) .venv-bench/.installed ## Measure side by side (benchmarks/README.md says how to read it)
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(INSTALLED) ## The same, coarser
+bench-quick: $(INSTALLED) .venv-bench/.installed ## The same, coarser
 	$(BIN)/python -m benchmarks --quick
 
 revision: $(INSTALLED) ## Write a migration from what the models changed (m="what it does", empty=1 for one to fill in)
@@ -40,7 +40,19 @@ revision: $(INSTALLED) ## Write a migration from what the models changed (m="wha
 lock: $(INSTALLED) ## Resolve the locks anew (UPGRADE=--upgrade for newer versions)
 	$(BIN)/uv pip compile $(LOCK) -o requirements.lock
 	$(BIN)/uv pip compile $(LOCK) --extra embedded --group dev -c requirements.lock -o requirements-dev.lock
-LOCK = pyproject.toml --universal --python-version 3.11 --generate-hashes --quiet --custom-compile-command "make lock" $(UPGRADE)
+	sed -n -E 's/^(($(COMPARED))==[^ ]*).*/\1/p' requirements.lock > .venv-bench.constraints
+	$(BIN)/uv pip compile benchmarks/requirements.in $(RESOLVED) --no-annotate -c .venv-bench.constraints -o benchmarks/requirements.lock
+	rm .venv-bench.constraints
+RESOLVED = --universal --python-version 3.11 --generate-hashes --quiet --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+LOCK = pyproject.toml $(RESOLVED)
+# In the same versions wherever they are measured; of the others fastapi-users wants older ones.
+COMPARED = fastapi|starlette|pydantic|pydantic-core|uvicorn|uvloop|httptools|psycopg2-binary|python-jose
+
+.venv-bench/.installed: benchmarks/requirements.lock $(INSTALLED)
+	@echo "Installing what the benchmarks compare with into .venv-bench"
+	@$(BIN)/python -m venv --clear .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
 
 $(INSTALLED): requirements-dev.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed. Name one: make PYTHON=/path/to/python3"; exit 1; }

@@ -29,7 +29,7 @@ def measure(url: str, rounds: int) -> str:
     """Milliseconds until the 401, per kind of refusal: of the work alone, and as a client sees it."""
     names = _accounts(url, 25 * rounds)
     work = _timed("benchmarks.applications:refusing_at_once", url, names, 20 * rounds)
-    seen = _timed("benchmarks.applications:refusing", url, names, 4 * rounds)
+    seen = _timed("benchmarks.applications:behind_a_proxy", url, names, 4 * rounds)
     tables = (
         Table("Refused sign-ins, the work alone", "ms", work, "ratio 0.9 to 1.1, but for bcrypt"),
         Table("Refused sign-ins, as a client sees them", "ms", seen, "ratio 0.9 to 1.1"),

@@ -182,7 +182,13 @@ class TestEnvironmentExample:
         copied.write_text("".join(f"{name}={value}\n" for name, value in example.items()), encoding="utf-8")
         shown, default = Settings(_env_file=copied), Settings(_env_file=None)
         changed = {name for name in Settings.model_fields if getattr(shown, name) != getattr(default, name)}
-        assert changed <= {"database_url", "data_dir", "log_format", "activity_retention_days"}
+        assert changed <= {
+            "database_url",
+            "database_listen_url",
+            "data_dir",
+            "log_format",
+            "activity_retention_days",
+        }
 
 
 class TestLocks:
