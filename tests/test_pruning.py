@@ -46,7 +46,7 @@ TABLES = {
     ),
     "activity_log": Kind("activity", YEAR, "(action_type, details, timestamp) SELECT 'signed_in', '{}', moment"),
 }
-NOTHING = dict.fromkeys((kind.name for kind in TABLES.values()), 0)
+NOTHING = dict.fromkeys(("exchanges", *(kind.name for kind in TABLES.values())), 0)
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_what_is_old_goes_and_nothing_young(
 
 def test_without_a_retention_the_log_is_kept_for_ever(engine: Engine, clone_url: str) -> None:
     fill(clone_url, old=2)
-    assert prune(engine, None) == {"sessions": 2, "throttle": 4, "idempotency_keys": 2}
+    assert prune(engine, None) == {"sessions": 2, "exchanges": 0, "throttle": 4, "idempotency_keys": 2}
     assert left(clone_url) == dict.fromkeys(TABLES, 0) | {"activity_log": 2}
 
 
@@ -109,6 +109,20 @@ def test_what_hangs_on_a_session_goes_with_it(engine: Engine, clone_url: str) ->
     assert execute(clone_url, "SELECT session_id AS id FROM refresh_token_exchanges") == execute(
         clone_url, "SELECT id FROM user_sessions"
     )
+
+
+def test_an_exchange_goes_before_its_session_does(engine: Engine, clone_url: str) -> None:
+    """After an hour, so that no request is left that came while it might be repeated."""
+    fill(clone_url, "user_sessions", young=1)
+    exchanges = (
+        "INSERT INTO refresh_token_exchanges (jti, session_id, successor_jti, exchanged_at) "
+        "SELECT n, id, n, timezone('utc', now()) - n * interval '1 minute' "
+        "FROM user_sessions, (VALUES (59), (61)) AS ages (n)"
+    )
+    execute(clone_url, exchanges)
+    assert prune(engine, None) == {"sessions": 0, "exchanges": 1, "throttle": 0, "idempotency_keys": 0}
+    assert [row["jti"] for row in execute(clone_url, "SELECT jti FROM refresh_token_exchanges")] == ["59"]
+    assert left(clone_url)["user_sessions"] == 1
 
 
 def test_a_thousand_in_each_transaction(engine: Engine, clone_url: str) -> None:
@@ -164,7 +178,7 @@ def test_two_at_once_share_the_work(clone_url: str, engine: Engine, monkeypatch:
     with impatient(clone_url) as another, ThreadPoolExecutor() as pool:
         counts = [*pool.map(lambda each: prune(each, YEAR), (engine, another)), prune(engine, YEAR)]
     total = {name: sum(count[name] for count in counts) for name in NOTHING}
-    assert total == {"sessions": 100, "throttle": 200, "idempotency_keys": 100, "activity": 100}
+    assert total == {"sessions": 100, "exchanges": 0, "throttle": 200, "idempotency_keys": 100, "activity": 100}
     assert left(clone_url) == dict.fromkeys(TABLES, 20)
 
 
@@ -212,7 +226,7 @@ class TestUnlessAnotherDoes:
         event.listen(engine, "commit", try_too)
         prune_unless_another_does(engine, settings)
         event.remove(engine, "commit", try_too)
-        assert (set(tried), len(tried)) == ({False}, 12)
+        assert (set(tried), len(tried)) == ({False}, 14)
         fill(clone_url, old=10)
         prune_unless_another_does(engine, settings)
         assert left(clone_url)["user_sessions"] == 0, "it has given the lock back"

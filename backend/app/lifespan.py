@@ -23,6 +23,7 @@ from app.banner import print_banner
 from app.core.errors import StartupError
 from app.core.settings import Settings
 from app.db.backup.create import back_up_before_migration
+from app.db.capacity import check_connections
 from app.db.engine import THREADS, database, make_engine, wait_for_database
 from app.db.migration.migrate import migrate
 from app.db.migration.refusal import explain
@@ -109,6 +110,8 @@ def started(settings: Settings) -> Iterator[Service]:
             wait_for_database(engine)
             backup = partial(back_up_before_migration, settings, url)
             migrate(url, apply=settings.migrate_on_start, before_change=backup)
+            with _explained(engine):
+                check_connections(engine)
             token = _open_to_the_founder(engine, settings)
             sessions = Sessions.of(settings, jwt_secret(settings))
             transactions = Transactions(engine)

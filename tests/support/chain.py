@@ -36,6 +36,8 @@ THROTTLING = "ce36ee4acc80"
 DECIMALS = "d94b1c6e7a05"
 TRADING_LISTS = "5a0f3e8bd217"
 IDEMPOTENCY = "f3c61b7de940"
+REVOCATIONS = "a17d5e90c3f8"
+SCALE = "e2f80b6c4d19"
 
 CHAIN = [script.revision for script in reversed([*ScriptDirectory(str(VERSIONS.parent)).walk_revisions()])]
 """Every revision, oldest first, as Alembic reads them."""

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import InvalidToken
 from app.core.settings import Settings
+from app.db.batches import delete_older
 from app.identity.activity import MAX_USER_AGENT, Action, Origin, Resource, record
 from app.identity.jwt import CLOCK_SKEW, Claims, SigningKeys, TokenType, new_jti
 from app.identity.permissions import SCOPES, CredentialKind, Permission, permissions
@@ -21,6 +22,8 @@ REUSE_GRACE = timedelta(seconds=10)
 """How long an exchanged refresh token still gives its successor: two tabs, a lost answer."""
 
 KEPT_AFTER_EXPIRY = timedelta(days=30)
+KEPT_AFTER_GRACE = timedelta(hours=1)
+"""Of exchanges: for longer than a request can last that came within the grace."""
 
 _NOW = type_coerce(database_now, UtcDateTime)
 _EPOCH = extract("epoch", func.now())
@@ -193,16 +196,15 @@ def prune_sessions(session: Session, batch: int) -> int:
 
     Until then a refresh token of theirs that somebody tries is an event of the account.
     """
-    old = (
-        select(UserSession.id)
-        .where(UserSession.expires_at < database_now - KEPT_AFTER_EXPIRY)
-        .order_by(UserSession.expires_at)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-        .cte("old")  # asked once: a subquery may be asked again for each row, and find others each time
-    )
-    prune = delete(UserSession).where(UserSession.id.in_(select(old.c.id))).returning(UserSession.id)
-    return len(session.scalars(prune, execution_options={"synchronize_session": False}).all())
+    return delete_older(session, UserSession.expires_at, database_now - KEPT_AFTER_EXPIRY, batch)
+
+
+def prune_exchanges(session: Session, batch: int) -> int:
+    """Delete exchanges that nobody may repeat any more, at most `batch`; how many that were.
+
+    A session takes its own along when it is refreshed; the last one would stay as long as the session.
+    """
+    return delete_older(session, RefreshTokenExchange.exchanged_at, database_now - KEPT_AFTER_GRACE, batch)
 
 
 def _alive(idle: timedelta) -> ColumnElement[bool]:

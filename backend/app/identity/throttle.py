@@ -17,13 +17,14 @@ from enum import StrEnum
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 
-from sqlalchemy import Delete, Integer, Update, case, delete, exists, func, literal, or_, select, tuple_, update
+from sqlalchemy import Delete, Integer, Update, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.core.errors import TooManyAttempts
-from app.models.base import folded
+from app.db.batches import delete_older
+from app.models.base import database_now, folded
 from app.models.database import KnownAddress, ThrottledKey, User
 
 
@@ -163,19 +164,8 @@ def network_of(address: str | None) -> str:
 
 def prune_throttle(session: Session, batch: int) -> int:
     """Delete what no longer counts, at most `batch` rows of each table; how many rows that were."""
-    # Each is asked once: a subquery may be asked again for each row, and find others each time.
-    keys = select(ThrottledKey.key).where(ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER)
-    known = (KnownAddress.user_id, KnownAddress.network)
-    networks = select(*known).where(KnownAddress.last_seen_at < _now - UNSEEN_AFTER)
-    statements = (
-        delete(ThrottledKey).where(
-            ThrottledKey.key.in_(select(keys.limit(batch).with_for_update(skip_locked=True).cte()))
-        ),
-        delete(KnownAddress).where(
-            tuple_(*known).in_(select(networks.limit(batch).with_for_update(skip_locked=True).cte()))
-        ),
-    )
-    return sum(len(session.execute(statement.returning(literal(1))).all()) for statement in statements)
+    keys = delete_older(session, ThrottledKey.last_failed_at, database_now - FORGOTTEN_AFTER, batch)
+    return keys + delete_older(session, KnownAddress.last_seen_at, database_now - UNSEEN_AFTER, batch)
 
 
 def _admit(session: Session, keys: Iterable[tuple[bytes, Kind]]) -> Attempt:

@@ -45,6 +45,8 @@ class User(Base):
     username: Mapped[str | None] = mapped_column(String(255))
 
 
+_IS_PENDING = text("status = 'pending'")
+
 HAS_OUTCOME = text(
     "actual_pnl > '-Infinity'::numeric AND actual_pnl < 'Infinity'::numeric "
     "AND confidence_score >= 0 AND confidence_score <= 100"
@@ -80,7 +82,8 @@ class AIRecommendation(Base):
     __tablename__ = "ai_recommendations"
     __table_args__ = (
         *(_listed(*filters) for filters in RECOMMENDATION_FILTERS),
-        Index("ix_ai_recommendations_expiry", "user_id", "expires_at", postgresql_where=text("status = 'pending'")),
+        Index("ix_ai_recommendations_expiry", "user_id", "expires_at", postgresql_where=_IS_PENDING),
+        Index("ix_ai_recommendations_overdue", "expires_at", "user_id", postgresql_where=_IS_PENDING),
         _outcomes("ix_ai_recommendations_outcomes", "user_id", "actual_pnl"),
         _outcomes("ix_ai_recommendations_outcomes_by_symbol", "user_id", "symbol", "actual_pnl"),
         _outcomes("ix_ai_recommendations_outcomes_by_type", "user_id", "recommendation_type", "actual_pnl"),
@@ -167,7 +170,7 @@ class IdempotencyKey(Base):
 class UserSession(Base):
     """A sign-in and the pair of tokens it lives by, until `expires_at` or the end of its idle time at the latest.
 
-    Who may see a row: its user, and `admin`.
+    No index holds what a refresh changes: it writes the row and nothing else. Who may see a row: its user, and `admin`.
     """
 
     __tablename__ = "user_sessions"
@@ -176,10 +179,10 @@ class UserSession(Base):
         _TELLS_REVOCATIONS,
     )
 
-    id: Mapped[IndexedId]
+    id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    access_token_jti: Mapped[str] = mapped_column(String(100), unique=True, index=True)
-    refresh_token_jti: Mapped[str] = mapped_column(String(100), unique=True, index=True)
+    access_token_jti: Mapped[str] = mapped_column(String(100))
+    refresh_token_jti: Mapped[str] = mapped_column(String(100))
     expires_at: Mapped[datetime] = mapped_column(index=True)
     last_activity_at: Mapped[datetime]
     ip_address: Mapped[str | None] = mapped_column(String(45))
@@ -199,7 +202,7 @@ class RefreshTokenExchange(Base):
     jti: Mapped[str] = mapped_column(String(100), primary_key=True)
     session_id: Mapped[int] = mapped_column(ForeignKey("user_sessions.id", ondelete="CASCADE"), index=True)
     successor_jti: Mapped[str] = mapped_column(String(100))
-    exchanged_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+    exchanged_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT, index=True)
 
 
 class ActivityLog(Base):
@@ -214,17 +217,18 @@ class ActivityLog(Base):
         Index("ix_activity_log_timestamp_id", "timestamp", "id"),
         Index("ix_activity_log_user_id_timestamp_id", "user_id", "timestamp", "id"),
         Index("ix_activity_log_action_type_timestamp_id", "action_type", "timestamp", "id"),
+        Index("ix_activity_log_user_id_action_type_timestamp_id", "user_id", "action_type", "timestamp", "id"),
     )
 
-    id: Mapped[IndexedId]
-    user_id: Mapped[int | None] = mapped_column(index=True)
-    action_type: Mapped[str] = mapped_column(String(50), index=True)
-    resource_type: Mapped[str | None] = mapped_column(String(50), index=True)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int | None]
+    action_type: Mapped[str] = mapped_column(String(50))
+    resource_type: Mapped[str | None] = mapped_column(String(50))
     resource_id: Mapped[int | None]
     details: Mapped[dict[str, Any]] = mapped_column(default=dict)
     ip_address: Mapped[str | None] = mapped_column(String(45))
     user_agent: Mapped[str | None] = mapped_column(String(500))
-    timestamp: Mapped[datetime] = mapped_column(index=True, default=database_now)
+    timestamp: Mapped[datetime] = mapped_column(default=database_now)
     user_email: Mapped[str | None] = mapped_column(String(255))
     actor_id: Mapped[int | None]
     actor_email: Mapped[str | None] = mapped_column(String(255))
@@ -323,7 +327,7 @@ class KnownAddress(Base):
 
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
     network: Mapped[str] = mapped_column(String(45), primary_key=True)
-    last_seen_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT)
+    last_seen_at: Mapped[datetime] = mapped_column(server_default=NOW_DEFAULT, index=True)
 
 
 class ThrottledKey(Base):

@@ -38,16 +38,16 @@ class Route(APIRoute):
 
     def _handler_of_caller(self) -> Handler | None:
         """The endpoint behind the one security scheme that it depends on, where both take nothing else; or None."""
-        endpoint, callers = self.endpoint, [dependency.call for dependency in self.dependant.dependencies]
-        wanted = signature(endpoint)
-        if len(callers) != 1 or len(wanted.parameters) != 1 or wanted.return_annotation is not Response:
+        endpoint = self.endpoint
+        calls: list[Any] = [dependency.call for dependency in self.dependant.dependencies]
+        takes = [len(signature(call).parameters) for call in (endpoint, *calls)]
+        if takes != [1, 1] or signature(endpoint).return_annotation is not Response:
             return None
-        (authenticate,) = callers
-        if not isinstance(authenticate, SecurityBase) or len(signature(authenticate).parameters) != 1:
+        if not isinstance(calls[0], SecurityBase):
             return None
 
         async def handle(request: Request) -> Response:
-            response: Response = await endpoint(await authenticate(request))
+            response: Response = await endpoint(await calls[0](request))
             return response
 
         return handle

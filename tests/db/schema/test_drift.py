@@ -142,6 +142,9 @@ ALTER TABLE activity_log ADD CONSTRAINT of_token FOREIGN KEY (resource_id) REFER
     breaking activity_log.of_token: extra foreign key
 ALTER TABLE user_sessions DISABLE TRIGGER ALL
     breaking user_sessions.refresh_token_exchanges_session_id_fkey: constraint not enforced
+    degrading user_sessions.revocations_on_delete: missing trigger
+    degrading user_sessions.revocations_on_truncate: missing trigger
+    degrading user_sessions.revocations_on_update: missing trigger
     breaking user_sessions.user_sessions_user_id_fkey: constraint not enforced
 ALTER TABLE api_tokens DROP CONSTRAINT api_tokens_secret_hash_key
     breaking api_tokens.api_tokens_secret_hash_key: missing unique constraint

@@ -155,7 +155,7 @@ def test_report_shows_each_difference_where_a_person_looks_for_it(clone_url: str
         "ALTER TABLE users DROP COLUMN username",
         "ALTER TABLE users ALTER COLUMN password_hash SET NOT NULL",
         "ALTER TABLE users ADD COLUMN nickname text",
-        "DROP INDEX ix_activity_log_timestamp",
+        "DROP INDEX ix_activity_log_timestamp_id",
         "UPDATE alembic_version SET version_num = '7c1f0a9de482'",
     )
     with staged(clone_url, *statements) as connection:

@@ -12,7 +12,7 @@ from app.features.activity import service
 from app.identity.activity import Action
 from app.web.paging import PageParams, Place, encode_cursor
 from tests.support import postgres
-from tests.support.plans import node_types, page_plan, rows_read
+from tests.support.plans import blocks_read, node_types, page_plan, plans, rows_read
 
 ROWS = 20_000
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -27,8 +27,11 @@ FILL = """
            '{}', CAST(:first AS timestamp) + n * interval '1 minute'
     FROM generate_series(1, :rows) AS n ORDER BY md5(CAST(n AS text))
 """
-ENOUGH = 400
-"""Rows that may be looked at for a page of 50; they are more where two filters meet, as no index knows both."""
+ENOUGH = 150
+"""Rows and blocks that may be looked at for a page of 50."""
+
+PRUNED = 500
+"""Blocks that may be looked at to delete 50: of each row those of indexes and of the row, more than once."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,10 @@ def connection(server_url: str, template: str) -> Iterator[Connection]:
         {"action": Action.SIGN_IN_FAILED, "since": FIRST, "until": MIDDLE},
         {"user_id": 1, "action": Action.SIGNED_IN},
         {"user_id": 1, "action": Action.SIGN_IN_FAILED, "since": FIRST, "until": MIDDLE},
+        {"user_id": 1, "action": Action.CLAIMED},
+        {"user_id": 1, "action": Action.TOKEN_REVOKED},
+        {"user_id": 10, "action": Action.CLAIMED},
+        {"user_id": 4_000, "action": Action.SIGNED_IN},
     ],
     ids=lambda filters: " ".join(f"{name}={str(value)[:10]}" for name, value in filters.items()) or "none",
 )
@@ -69,3 +76,14 @@ def test_no_more_is_read_than_a_page_needs(connection: Connection, filters: dict
     found = page_plan(connection, service.activity(**filters), service.NEWEST_FIRST, page)
     assert "Seq Scan" not in node_types(found)
     assert rows_read(found) < ENOUGH
+    assert blocks_read(found) < ENOUGH
+
+
+@pytest.mark.parametrize(
+    "age", [timedelta(0), datetime.now(UTC) - MIDDLE, timedelta(36_500)], ids=["all", "half", "none"]
+)
+def test_to_delete_the_oldest_no_other_is_looked_at(connection: Connection, age: timedelta) -> None:
+    (found,) = plans(connection, lambda session: service.prune_activity(age, session, 50))
+    assert "Seq Scan" not in node_types(found)
+    assert rows_read(found) <= 50
+    assert blocks_read(found) < PRUNED

@@ -2,9 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app.db.batches import delete_older
 from app.identity.activity import Action
 from app.models.base import database_now
 from app.models.database import ActivityLog
@@ -38,13 +39,4 @@ def prune_activity(older_than: timedelta, session: Session, batch: int) -> int:
 
     Several of these at once share the work, and nobody who writes to the log waits.
     """
-    oldest = (
-        select(ActivityLog.id)
-        .where(ActivityLog.timestamp < database_now - older_than)
-        .order_by(*NEWEST_FIRST)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-        .cte("oldest")  # asked once: a subquery may be asked again for each row, and find others each time
-    )
-    prune = delete(ActivityLog).where(ActivityLog.id.in_(select(oldest.c.id))).returning(ActivityLog.id)
-    return len(session.scalars(prune, execution_options={"synchronize_session": False}).all())
+    return delete_older(session, ActivityLog.timestamp, database_now - older_than, batch)

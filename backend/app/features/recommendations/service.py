@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, any_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, FieldError, InvalidInput
+from app.db.batches import are_oldest
 from app.features.recommendations.schemas import (
     Closing,
     Execution,
@@ -72,7 +73,7 @@ def create(session: Session, user_id: int, new: Mapping[str, RecommendationReque
     Raises:
         InvalidInput: one of them has expired already.
     """
-    _settle(session, user_id)
+    settle(session, _SETTLED_AT_ONCE, AIRecommendation.user_id == user_id)
     rows = [{"user_id": user_id, "status": Status.PENDING, **each.model_dump()} for each in new.values()]
     adding = insert(AIRecommendation).returning(AIRecommendation.id, sort_by_parameter_order=True)
     ids = list(session.scalars(adding, rows))
@@ -102,6 +103,16 @@ def move(session: Session, user_id: int, recommendation_id: int, to: Move) -> AI
     session.flush()
     session.refresh(row)
     return row
+
+
+def settle(session: Session, batch: int, *which: ColumnElement[bool]) -> int:
+    """Write down that what is overdue has expired, for at most `batch` rows, of `which` or of all; how many that were.
+
+    They read as expired without it; but a page of pending ones would pass over more and more of them.
+    """
+    some = are_oldest(AIRecommendation.expires_at, _is_overdue(), *which, batch=batch)
+    expire = update(AIRecommendation).where(some).values(status=Status.EXPIRED).returning(literal(1))
+    return len(session.execute(expire, execution_options={"synchronize_session": False}).all())
 
 
 def _accuracy_score(confidence: Decimal, pnl: Decimal) -> Decimal | None:
@@ -136,20 +147,3 @@ def _overdue(user_id: int | None) -> ColumnElement[Any]:
     """
     ids = rows_of(AIRecommendation, user_id).where(_is_overdue()).with_only_columns(AIRecommendation.id)
     return func.array(ids.order_by(None).correlate(None).scalar_subquery())
-
-
-def _settle(session: Session, user_id: int) -> None:
-    """Write down that what is overdue has expired, for some rows at a time.
-
-    They read as expired without it; but a page of pending ones would pass over more and more of them.
-    """
-    overdue = (
-        select(AIRecommendation.id)
-        .where(AIRecommendation.user_id == user_id, _is_overdue())
-        .order_by(AIRecommendation.expires_at)
-        .limit(_SETTLED_AT_ONCE)
-        .with_for_update(skip_locked=True)
-        .cte("overdue")  # asked once: a subquery may be asked again for each row, and find others each time
-    )
-    expire = update(AIRecommendation).where(AIRecommendation.id.in_(select(overdue.c.id))).values(status=Status.EXPIRED)
-    session.execute(expire, execution_options={"synchronize_session": False})
