@@ -24,9 +24,9 @@ def add_throttle(url: str, *hours: int) -> None:
 def test_it_says_how_much_of_what(cli: CommandLine, clone_url: str) -> None:
     add_throttle(clone_url, 23, 25)
     add_row(clone_url)
-    assert cli("prune", "--json").json == {"sessions": 0, "throttle": 1, "idempotency_keys": 0}
+    assert cli("prune", "--json").json == {"sessions": 0, "exchanges": 0, "throttle": 1, "idempotency_keys": 0}
     add_throttle(clone_url, 26)
-    assert cli("prune").printed == "Deleted 0 of sessions, 1 of throttle, 0 of idempotency_keys.\n"
+    assert cli("prune").printed == "Deleted 0 of sessions, 0 of exchanges, 1 of throttle, 0 of idempotency_keys.\n"
     assert len(execute(clone_url, "SELECT FROM throttled_keys")) == 1
     assert len(execute(clone_url, "SELECT FROM activity_log")) == 1, "no retention was set"
 

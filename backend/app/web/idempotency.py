@@ -12,11 +12,12 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import case, delete, null, select, tuple_, update
+from sqlalchemy import case, null, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app.core.errors import FieldError, InvalidInput
+from app.db.batches import delete_older
 from app.models.base import database_now
 from app.models.database import IdempotencyKey
 from app.web.schemas import Body, Reply
@@ -99,12 +100,4 @@ def _begin(session: Session, place: tuple[int, Operation, str], asked: bytes) ->
 
 def prune_keys(session: Session, batch: int) -> int:
     """Delete keys that are remembered no longer, at most `batch`; how many that were."""
-    old = (
-        select(*_PLACE)
-        .where(IdempotencyKey.created_at <= database_now - REMEMBERED)
-        .limit(batch)
-        .with_for_update(skip_locked=True)
-        .cte("old")  # asked once: a subquery may be asked again for each row, and find others each time
-    )
-    forget = delete(IdempotencyKey).where(tuple_(*_PLACE).in_(select(old))).returning(IdempotencyKey.key)
-    return len(session.scalars(forget, execution_options={"synchronize_session": False}).all())
+    return delete_older(session, IdempotencyKey.created_at, database_now - REMEMBERED, batch)

@@ -125,6 +125,7 @@ _MARKS = {
     "order_templates.time_in_force": "d94b1c6e7a05",
     "ix_order_templates_user_id_id": "5a0f3e8bd217",
     "idempotency_keys": "f3c61b7de940",
+    "ix_ai_recommendations_overdue": "e2f80b6c4d19",
 }
 """What each revision was the first to make, oldest first."""
 
