@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, Operationa
 from app.core.errors import StartupError
 from app.core.settings import Settings
 from app.core.waiting import pause
+from app.db import stored_json
 from app.db.embedded.server import EmbeddedPostgres
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ def make_engine(url: str, *, pooled: bool = True, purpose: str = "maintenance") 
         return create_engine(url, poolclass=NullPool, hide_parameters=True, connect_args=connect_args(purpose))
     return create_engine(
         url,
+        json_deserializer=stored_json.loads,
         pool_size=POOL_SIZE,
         max_overflow=MAX_OVERFLOW,
         pool_timeout=POOL_TIMEOUT,

@@ -10,6 +10,7 @@ from app.core.errors import NotFound
 from app.identity.activity import Action, Origin, Resource, record
 from app.identity.principal import Principal
 from app.models.database import AIRecommendation, OrderTemplate
+from app.web.session import bound_waits
 
 T = TypeVar("T", AIRecommendation, OrderTemplate)
 
@@ -30,6 +31,8 @@ def find(session: Session, table: type[T], user_id: int | None, row_id: int, *, 
     Raises:
         NotFound: it is another's, or none.
     """
+    if lock:
+        bound_waits(session)
     rows = rows_of(table, user_id).where(table.id == row_id)
     row = session.scalar(rows.with_for_update() if lock else rows)
     if row is None:
@@ -43,6 +46,7 @@ def adopt(session: Session, table: type[T], caller: Principal, ids: Sequence[int
     Raises:
         NotFound: one of them is somebody's, or none.
     """
+    bound_waits(session)
     wanted = sorted(set(ids))
     # In one order, so that two who adopt some of the same rows never wait for each other.
     found = rows_of(table, None).where(table.id.in_(wanted)).order_by(table.id).with_for_update()

@@ -21,6 +21,7 @@ from app.db.batches import delete_older
 from app.models.base import database_now
 from app.models.database import IdempotencyKey
 from app.web.schemas import Body, Reply
+from app.web.session import bound_waits
 
 R = TypeVar("R", bound=Reply)
 
@@ -86,6 +87,7 @@ def once(
 
 def _begin(session: Session, place: tuple[int, Operation, str], asked: bytes) -> IdempotencyKey:
     """The key's row, made new where there is none or an old one; another transaction's is waited for."""
+    bound_waits(session)
     user_id, operation, key = place
     row = insert(IdempotencyKey).values(user_id=user_id, operation=operation, key=key, fingerprint=asked)
     is_old = IdempotencyKey.created_at <= database_now - REMEMBERED

@@ -44,6 +44,7 @@ _NAMED: Final = {error.status: error for error in (NotFound, PayloadTooLarge, In
 
 
 _FOREIGN_KEY_VIOLATION: Final = "23503"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
 
 _UNREADABLE_BODY: Final = "There was an error parsing the body"
 """FastAPI's words, with 400, for JSON whose bytes, depth or numbers Python's parser gives up on."""
@@ -162,7 +163,10 @@ def refusal_of(error: DBAPIError | PoolTimeoutError) -> AppError:
     if isinstance(error, PoolTimeoutError):
         logger.warning("no database connection is free: %s", error)
         return ServiceUnavailable("Every database connection is in use; try again shortly.")
-    if getattr(error.orig, "pgcode", None) == _FOREIGN_KEY_VIOLATION:
+    sqlstate = getattr(error.orig, "pgcode", None)
+    if sqlstate == _LOCK_NOT_AVAILABLE:
+        return ServiceUnavailable("Another request has been changing the same for seconds; try again shortly.")
+    if sqlstate == _FOREIGN_KEY_VIOLATION:
         # No request names a row that was not looked up, or is not its caller's own: it was there a moment ago.
         return Conflict("Something that this refers to was deleted meanwhile.")
     if not is_outage(error):

@@ -7,7 +7,7 @@ import pytest
 
 from tests.features.recommendations.support import GOOD, Caller, good, nested, new_caller, spelled
 from tests.support.accounts import faults, refusal
-from tests.support.identity import Service
+from tests.support.identity import Service, execute
 
 pytestmark = pytest.mark.anyio
 
@@ -91,3 +91,24 @@ async def test_deep_ones(caller: Caller, levels: int) -> None:
 async def test_too_many_values(caller: Caller) -> None:
     answer = await caller.post(GOOD | {"analysis_data": {"a": [1] * 100_001}})
     assert faults(answer) == [("", "too_many_values")]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["[" * 300 + "]" * 300, r'{"note": "\ud800"}', f'{{"shares": {"9" * 5000}}}'],
+    ids=["nested deeply", "half a surrogate pair", "many digits"],
+)
+async def test_what_an_older_deployment_stored_breaks_no_list(service: Service, stored: str) -> None:
+    caller = new_caller(service)
+    number = caller.add()
+    execute(
+        service.url, "UPDATE ai_recommendations SET analysis_data = CAST(:stored AS json) WHERE id = :id",
+        stored=stored, id=number,
+    )  # fmt: skip
+    execute(
+        service.url, "UPDATE users SET preferences = CAST(:stored AS json) WHERE id = :id", stored=stored, id=caller.id
+    )
+    assert (await caller.read(number))["analysis_data"] == stored
+    assert await caller.listed() == [number]
+    me = await service.client.get("/api/users/me", headers=caller.headers)
+    assert me.json()["preferences"] == stored
