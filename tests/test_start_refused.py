@@ -35,6 +35,10 @@ def refusal(server: Running, status: int = 1) -> str:
     ("variables", "sentence"),
     [
         ({"DATABASE_URL": f"postgresql://user:{SECRET}@host:port/name"}, "DATABASE_URL cannot be read"),
+        (
+            {"DATABASE_URL": "postgresql://host/name", "DATABASE_LISTEN_URL": f"postgresql://u:{SECRET}@host:port/x"},
+            "DATABASE_LISTEN_URL cannot be read",
+        ),
         ({"DATABASE_URL": f"mysql://user:{SECRET}@host/name"}, "DATABASE_URL must be a PostgreSQL address"),
         ({"DATA_DIR": "/dev/null"}, "DATA_DIR /dev/null cannot be used"),
         ({"DATA_DIR": "/sys/data"}, "DATA_DIR /sys/data cannot be used"),  # nobody may write there

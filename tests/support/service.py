@@ -20,10 +20,12 @@ from weakref import WeakSet
 
 import httpx
 import psutil
+import pytest
 
 from app.core.settings import REPOSITORY, Settings
 from app.db.notifications import Listener
 from app.main import create_app
+from app.web.access_log import access_log
 
 MVP_TOKEN = "mvp-token-of-the-tests-0123456789-ABCDEF"
 
@@ -55,6 +57,12 @@ def heed_changes() -> None:
     """Let every service in this process hear what was changed behind its back."""
     for listener in list(_listeners):
         listener.catch_up(1.0)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """All that was logged up to now, the access log included, which is written a moment later."""
+    access_log.write()
+    return caplog.text
 
 
 @dataclass

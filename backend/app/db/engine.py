@@ -61,7 +61,9 @@ def database(settings: Settings) -> Iterator[str]:
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        _parse(url)
+        _parse(url, "DATABASE_URL")
+        if settings.database_listen_url is not None:
+            _parse(settings.database_listen_url.get_secret_value(), "DATABASE_LISTEN_URL")
         yield url
         return
     settings.data.ensure()
@@ -168,12 +170,12 @@ def application_name(purpose: str) -> str:
     return f"trading-backend {purpose}"[:63]
 
 
-def _parse(url: str) -> URL:
+def _parse(url: str, name: str) -> URL:
     try:
         return make_url(url)
     except (ArgumentError, ValueError):
         raise StartupError(
-            "DATABASE_URL cannot be read: it must look like postgresql://user:password@host:5432/name, "
+            f"{name} cannot be read: it must look like postgresql://user:password@host:5432/name, "
             "with reserved characters of the password percent-encoded."
         ) from None
 

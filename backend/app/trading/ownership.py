@@ -7,10 +7,10 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import NotFound
+from app.db.lock_waits import bound_waits
 from app.identity.activity import Action, Origin, Resource, record
 from app.identity.principal import Principal
 from app.models.database import AIRecommendation, OrderTemplate
-from app.web.session import bound_waits
 
 T = TypeVar("T", AIRecommendation, OrderTemplate)
 

@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import FieldError, InvalidInput
 from app.db.batches import delete_older
+from app.db.lock_waits import bound_waits
 from app.models.base import database_now
 from app.models.database import IdempotencyKey
 from app.web.schemas import Body, Reply
-from app.web.session import bound_waits
 
 R = TypeVar("R", bound=Reply)
 

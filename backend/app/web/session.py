@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from anyio import CapacityLimiter, fail_after, to_thread
 from fastapi import Depends, Request
 from fastapi.concurrency import contextmanager_in_threadpool
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from app.core.errors import AppError, ServiceUnavailable
@@ -30,18 +30,6 @@ def transaction(engine: Engine) -> Iterator[Session]:
                 session.commit()
             raise
         session.commit()
-
-
-LOCK_TIMEOUT = 5000
-"""Milliseconds."""
-
-
-def bound_waits(session: Session) -> None:
-    """Let no statement of the transaction wait for somebody's lock longer than LOCK_TIMEOUT: a client is told 503.
-
-    For locks that another request may hold for long, so that those who wait do not take all connections.
-    """
-    session.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT:d}"))
 
 
 class Transactions:

@@ -2,11 +2,15 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import anyio
+import httpx
 import pytest
 from sqlalchemy import make_url, text
 
@@ -16,10 +20,11 @@ from app.db.migration.migrate import migrate
 from tests.support import postgres
 from tests.support.chain import CHAIN, INITIAL, ORDER_TEMPLATES, execute, fetch, revision_of, upgrade
 from tests.support.crowd import assert_at_head, at_work, dawdle, gathered, wait_for_work
+from tests.support.identity import application, statements
 from tests.support.pgbouncer import Bouncer, pgbouncer
 from tests.support.postgres import run_outside_transaction
 from tests.support.rows import fill
-from tests.support.service import bearer, free_port, in_process, settings_for, uvicorn_process
+from tests.support.service import bearer, free_port, heed_changes, in_process, settings_for, uvicorn_process
 from tests.support.start import has_data, leave_data, pasted
 
 POOL = 2
@@ -29,6 +34,8 @@ OWN = {"statement_timeout": "31s", "lock_timeout": "32s", "idle_in_transaction_s
 """What the server sets for every session; no migration may take it away from the sessions of others."""
 
 UNTOUCHED = OWN | {"client_connection_check_interval": "0"}
+
+POOLED = "LISTEN cannot work behind a pooler: set DATABASE_LISTEN_URL to the server itself"
 
 REFUSE = """
 CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$
@@ -72,18 +79,65 @@ def sessions(url: str, count: int) -> dict[int, dict[str, str]]:
     return found
 
 
+def assert_only_deaf(report: dict[str, Any]) -> None:
+    """Revocations are not heard, and nothing else is wrong."""
+    statuses = {name: each["status"] for name, each in report["dependencies"].items()}
+    assert (report["status"], statuses) == (
+        "degraded", {"database": "healthy", "schema": "healthy", "revocations": "degraded"},
+    )  # fmt: skip
+    assert not report["dependencies"]["revocations"]["listening"]
+
+
 def test_a_whole_start_and_requests(bouncer: Bouncer, empty_url: str, tmp_path: Path) -> None:
     variables = {"DATABASE_URL": bouncer.url(empty_url), "DATA_DIR": str(tmp_path)}
     with uvicorn_process(tmp_path, variables) as server:
         server.wait_until_up()
-        assert pasted(server).json()["status"] == "healthy"
+        server.wait_for(lambda: POOLED in server.logged())
+        assert_only_deaf(pasted(server).json())
         left = leave_data(server)
         with ThreadPoolExecutor(8) as threads:
             assert all(threads.map(lambda _: has_data(server, left), range(40)))
-        assert server.get("/api/health/detailed", left).json()["status"] == "healthy"
+        assert_only_deaf(server.get("/api/health/detailed", left).json())
         assert server.logged().count("Running upgrade") == len(CHAIN)
         assert server.stop(signal.SIGTERM) == -signal.SIGTERM
         assert "Traceback" not in server.logged()
+
+
+@pytest.mark.anyio
+class TestRevocations:
+    async def test_they_are_heeded_by_asking_each_time(self, bouncer: Bouncer, clone_url: str, tmp_path: Path) -> None:
+        async with in_process(settings_for(bouncer.url(clone_url), tmp_path)) as client:
+            client.headers.update(bearer())
+            report = await self.report_with(client, f"every request asks the database: {POOLED}")
+            assert_only_deaf(report)
+            with statements() as asked:
+                assert (await client.get("/api/users/me")).status_code == 200
+            assert any("api_tokens" in statement for statement in asked)
+            execute(clone_url, "UPDATE users SET is_active = false")
+            assert (await client.get("/api/users/me")).status_code == 401
+            assert not application(client).state.listener.hearing.current
+
+    async def test_they_are_heard_at_the_server_itself(self, bouncer: Bouncer, clone_url: str, tmp_path: Path) -> None:
+        settings = settings_for(bouncer.url(clone_url), tmp_path, database_listen_url=clone_url)
+        async with in_process(settings) as client:
+            client.headers.update(bearer())
+            assert (await self.report_with(client, None))["status"] == "healthy"
+            assert (await client.get("/api/users/me")).status_code == 200
+            with statements() as asked:
+                assert (await client.get("/api/users/me")).status_code == 200
+            assert asked == []
+            execute(clone_url, "UPDATE users SET is_active = false")
+            await anyio.to_thread.run_sync(heed_changes)
+            assert (await client.get("/api/users/me")).status_code == 401
+
+    async def report_with(self, client: httpx.AsyncClient, detail: str | None) -> dict[str, Any]:
+        """The first that says so, a moment after the start."""
+        deadline = time.monotonic() + 10
+        while True:
+            report: dict[str, Any] = (await client.get("/api/health/detailed")).json()
+            if report["dependencies"]["revocations"]["detail"] == detail:
+                return report
+            assert time.monotonic() < deadline, report
 
 
 class TestServerSessions:
@@ -152,7 +206,7 @@ class TestServerSessions:
             async with in_process(settings_for(url, tmp_path)) as client:
                 client.headers.update(bearer())
                 assert (await client.get("/api/users/me")).status_code == 200
-                assert (await client.get("/api/health/detailed")).json()["status"] == "healthy"
+                assert_only_deaf((await client.get("/api/health/detailed")).json())
             (server,) = bouncer.show("SERVERS", clone_url)
             assert sessions(url, 1) == {server["remote_pid"]: UNTOUCHED}
 

@@ -151,5 +151,5 @@ def is_misjudged(rule: str, line: str, sql: str) -> bool:
             dropped = re.search(r"DROP CONSTRAINT IF EXISTS (\w+)", line)
             return dropped is not None and f"ADD CONSTRAINT {dropped[1]} " in sql
         case "prefer-robust-stmts":  # says of these that they cannot be repeated, and they can
-            return re.search(r"ALTER COLUMN \w+ (SET|DROP) (NOT NULL|DEFAULT)", line) is not None
+            return re.search(r"ALTER COLUMN \w+ (SET|DROP) (NOT NULL|DEFAULT)|ENABLE ALWAYS TRIGGER", line) is not None
     return False

@@ -142,9 +142,9 @@ ALTER TABLE activity_log ADD CONSTRAINT of_token FOREIGN KEY (resource_id) REFER
     breaking activity_log.of_token: extra foreign key
 ALTER TABLE user_sessions DISABLE TRIGGER ALL
     breaking user_sessions.refresh_token_exchanges_session_id_fkey: constraint not enforced
-    degrading user_sessions.revocations_on_delete: missing trigger
-    degrading user_sessions.revocations_on_truncate: missing trigger
-    degrading user_sessions.revocations_on_update: missing trigger
+    degrading user_sessions.revocations_on_delete: disabled trigger
+    degrading user_sessions.revocations_on_truncate: disabled trigger
+    degrading user_sessions.revocations_on_update: disabled trigger
     breaking user_sessions.user_sessions_user_id_fkey: constraint not enforced
 ALTER TABLE api_tokens DROP CONSTRAINT api_tokens_secret_hash_key
     breaking api_tokens.api_tokens_secret_hash_key: missing unique constraint
@@ -175,11 +175,6 @@ ALTER TABLE known_addresses SET UNLOGGED
     breaking known_addresses: different persistence
 ALTER TABLE users ENABLE ROW LEVEL SECURITY
     breaking users: row level security
-CREATE TRIGGER quiet BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()
-    breaking users.quiet: extra trigger
-CREATE TRIGGER quiet BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger(); \
-ALTER TABLE users DISABLE TRIGGER quiet
-    harmless users.quiet: disabled trigger
 CREATE RULE deaf AS ON INSERT TO users DO INSTEAD NOTHING
     breaking users.deaf: extra rule
 CREATE TABLE strategies (id serial PRIMARY KEY, user_id integer REFERENCES users (id), CHECK (id > 0))

@@ -12,7 +12,7 @@ import pytest
 from app.features.auth.oauth import OAuthError, oauth_error
 from tests.support.accounts import PASSWORD, add_account, hash_of, refusal, sign_in
 from tests.support.identity import execute, open_session
-from tests.support.service import bearer
+from tests.support.service import bearer, logged
 
 pytestmark = pytest.mark.anyio
 
@@ -191,7 +191,7 @@ class TestRefusals:
             answer = await post(client, urlencode(form))
             assert answer.status_code == 400
             assert secret not in answer.text
-        assert secret not in caplog.text
+        assert secret not in logged(caplog)
 
     async def test_all_that_is_wrong_with_a_sign_in_looks_the_same(
         self, client: httpx.AsyncClient, url: str, ann: int

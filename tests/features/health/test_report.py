@@ -1,19 +1,17 @@
 """The health endpoints over a database that answers; field by field, and when its schema is not the code's."""
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine, event
 
 from app import __version__
 from app.db.revisions import head_revision, revisions
 from app.features.health import checks
-from tests.support.identity import add_token, add_user, checkouts, execute, insufficient, statements
+from tests.support.identity import add_token, add_user, application, checkouts, execute, insufficient, statements
 from tests.support.service import bearer
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +46,8 @@ async def test_the_healthy_report(mvp: httpx.AsyncClient) -> None:
     assert is_now(report["time"])
     assert 0 <= report["uptime_seconds"] < 60
     assert report["auth"] == {"method": "mvp_token", "user_id": 1, "mvp_user": "open", "registration": "invite"}
-    assert list(report["dependencies"]) == ["database", "schema"]
+    assert list(report["dependencies"]) == ["database", "schema", "revocations"]
+    assert {each["status"] for each in report["dependencies"].values()} == {"healthy"}
 
 
 async def test_the_database(mvp: httpx.AsyncClient) -> None:
@@ -111,29 +110,13 @@ async def test_a_claimed_mvp_user(mvp: httpx.AsyncClient, clone_url: str) -> Non
 
 
 async def test_connections_in_use_are_counted(mvp: httpx.AsyncClient) -> None:
-    with engines_in_use() as engines:
-        await mvp.get("/api/users/me")
-    (engine,) = engines
+    engine = application(mvp).state.engine
     with ExitStack() as stack:
         for _ in range(12):
             stack.enter_context(engine.connect())
         database = (await report_of(mvp))["dependencies"]["database"]
         assert (database["status"], database["pool"]["in_use"]) == ("healthy", 12)
     assert (await report_of(mvp))["dependencies"]["database"]["pool"]["in_use"] == 0
-
-
-@contextmanager
-def engines_in_use() -> Iterator[set[Engine]]:
-    seen: set[Engine] = set()
-
-    def note(connection: Any, *_: Any) -> None:
-        seen.add(connection.engine)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 class TestRevision:

@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import text
 
+from app.db import lock_waits
 from app.db.engine import connect
-from app.web import session
 from tests.features.recommendations.support import DISMISS, GOOD, RECOMMENDATIONS, Caller, good, new_caller
 from tests.support.accounts import refusal
 from tests.support.identity import Service, execute
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def caller(service: Service, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    monkeypatch.setattr(session, "LOCK_TIMEOUT", 100)
+    monkeypatch.setattr(lock_waits, "LOCK_TIMEOUT", 100)
     return new_caller(service)
 
 

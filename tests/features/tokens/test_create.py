@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.support.identity import SCOPES, Service, add_token, add_user, execute, insufficient, note_uses
-from tests.support.service import bearer
+from tests.support.service import bearer, logged
 
 pytestmark = pytest.mark.anyio
 
@@ -75,8 +75,8 @@ async def test_the_token_is_kept_nowhere(
     assert token[:12] in stored
     assert secret not in stored
     assert secret.encode().hex() not in stored
-    printed = capfd.readouterr()
-    assert secret not in caplog.text + printed.out + printed.err
+    log, printed = logged(caplog), capfd.readouterr()
+    assert secret not in log + printed.out + printed.err
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ _MISFITS = {
     "missing privilege",
 }
 _HARMLESS_ODDITIES = {"disabled trigger"}
+_TRIGGERS = {"extra trigger", "disabled trigger"}
 
 
 @dataclass(frozen=True)
@@ -186,13 +187,15 @@ def _same_constraint(one: Constraint, other: Constraint, meanings: Meanings) -> 
 
 
 def _judge_oddities(expected: Table, found: Table) -> Iterator[Drift]:
-    working = {oddity.object for oddity in found.oddities if oddity.what == "extra trigger"}
-    for name in sorted(expected.triggers - working):
+    triggers = {oddity.object for oddity in found.oddities if oddity.what in _TRIGGERS}
+    for name in sorted(expected.triggers - triggers):
         yield Drift(found.name, name, "missing trigger", severity="degrading")
     for oddity in found.oddities:
-        if oddity.object in expected.triggers:
-            continue
         severity: Severity = "harmless" if oddity.what in _HARMLESS_ODDITIES else "breaking"
+        if oddity.what in _TRIGGERS and oddity.object in expected.triggers:
+            if oddity.what != "disabled trigger":
+                continue
+            severity = "degrading"
         yield Drift(found.name, oddity.object, oddity.what, found=oddity.definition, severity=severity)
 
 
