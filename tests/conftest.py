@@ -11,7 +11,7 @@ import pytest
 
 from tests.support import postgres
 from tests.support.identity import Service, fresh_service
-from tests.support.service import bearer, data_folder, in_process, settings_for
+from tests.support.service import bearer, data_folder, folder_of_folders, in_process, settings_for
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     It is none of pytest's own: another run of the same user may take those away, or the right to enter them.
     """
     if not hasattr(config, "workerinput"):
-        os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="trading-backend-tests-")
+        os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="trading-backend-tests-", dir=folder_of_folders())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

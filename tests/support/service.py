@@ -213,13 +213,24 @@ def kill_session(process: subprocess.Popen[str]) -> None:
     process.wait(10)
 
 
+_MEMORY = Path("/dev/shm")
+_ENOUGH = 4 * 1024**3
+"""Bytes."""
+
+
+def folder_of_folders() -> Path | None:
+    """Where databases are made: in memory, where they are copied ten times as fast; None for the system's default."""
+    fits = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH
+    return _MEMORY if fits else None
+
+
 @contextmanager
 def data_folder() -> Iterator[Path]:
     """A DATA_DIR that is not there yet; at the end it is gone, and with it whatever runs in it.
 
     Its path is short: in a longer one the embedded PostgreSQL would put its socket elsewhere.
     """
-    with tempfile.TemporaryDirectory(prefix="data-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="data-", dir=folder_of_folders(), ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder).resolve() / "data"
         try:
             yield data_dir

@@ -84,6 +84,7 @@ async def test_one_start_brings_it_to_head_and_keeps_every_row(deployed_url: str
     }
 
 
+@pytest.mark.slow
 async def test_the_second_start_changes_nothing(deployed_url: str, tmp_path: Path) -> None:
     first = await start(deployed_url, tmp_path)
     before = rows(deployed_url), catalog(deployed_url)

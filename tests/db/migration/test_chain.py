@@ -225,6 +225,7 @@ class TestSchema:
 
 
 class TestWayBack:
+    @pytest.mark.slow
     def test_up_down_up_leaves_at_each_revision_what_was_there(self, empty_url: str) -> None:
         before: dict[str, list[str]] = {}
         for revision, previous in zip(CHAIN, ["base", *CHAIN], strict=False):

@@ -57,7 +57,7 @@ def test_where_there_is_none_no_table_is_left(empty_url: str) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("founder", ["has kept the token", "is gone"])
+@pytest.mark.parametrize("founder", ["has kept the token", pytest.param("is gone", marks=pytest.mark.slow)])
 async def test_no_start_opens_it_again(clone_url: str, tmp_path: Path, founder: str) -> None:
     async with in_process(settings_for(clone_url, tmp_path)) as client:
         account = await claim(client, keep_api_token=True)

@@ -75,6 +75,7 @@ class TestDuplicates:
         migrate(empty_url, apply=True)
         assert revision_of(empty_url) == [head_revision()]
 
+    @pytest.mark.slow
     def test_the_shell_refuses_as_well_and_goes_as_far_as_it_may(self, empty_url: str) -> None:
         deploy(empty_url)
         execute(empty_url, DUPLICATES)
@@ -130,6 +131,7 @@ class TestDuplicates:
         execute(empty_url, """UPDATE users SET username = E'trader\n'""")
         assert '9 "trader\\n", 10 "trader\\n", .... The database stays' in refusal(empty_url)
 
+    @pytest.mark.slow
     def test_one_that_came_meanwhile_ends_the_revision_which_leaves_nothing(self, empty_url: str) -> None:
         upgrade(empty_url, SEQUENCES)
         add(empty_url, "ana@desk.test", "ANA@desk.test")

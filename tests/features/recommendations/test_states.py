@@ -77,6 +77,7 @@ class Machine(RuleBasedStateMachine):
         return from_thread.run(lambda: call(*args, **more))
 
 
+@pytest.mark.slow
 async def test_states(service: Service) -> None:
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
     effort = settings(
