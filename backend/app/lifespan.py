@@ -5,7 +5,6 @@ Each step waits a bounded time, and off the event loop: uvicorn heeds no signal 
 
 import asyncio
 import logging
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
@@ -37,7 +36,7 @@ from app.identity.revocations import heard_revocations, heed_own_changes
 from app.identity.sessions import Sessions
 from app.identity.tokens import mint
 from app.identity.uses import write_uses
-from app.process import exit_from_lifespan, refuse_taken_port, stop_with_supervisor, stoppable_start
+from app.process import exit_from_lifespan, refuse_taken_port, stop_with_supervisor, stoppable_start, tuned_for_requests
 from app.pruning import prune_unless_another_does
 from app.web.access_log import access_log
 from app.web.session import Transactions
@@ -47,10 +46,6 @@ log = logging.getLogger(__name__)
 PRUNE = 3600.0
 """Seconds between looks for what can be deleted; one replica does it."""
 
-SWITCH_INTERVAL = 0.001
-"""Seconds that a thread waits for a busy event loop to let it run, five times less than Python's own: whoever hears of
-revocations is such a thread."""
-
 NOTE_USES = 15.0
 """Seconds between notes of when credentials were used; as much is lost when a process is killed."""
 
@@ -59,7 +54,6 @@ NOTE_USES = 15.0
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """What requests need is on `app.state` while this is open."""
     stop_with_supervisor()
-    sys.setswitchinterval(SWITCH_INTERVAL)
     settings: Settings = app.state.settings
     try:
         refuse_taken_port()
@@ -80,6 +74,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
                 regularly(PRUNE, partial(prune_unless_another_does, service.engine, settings))
             )
             await stack.enter_async_context(regularly(NOTE_USES, service.note_uses, at_the_end=True))
+            stack.enter_context(tuned_for_requests())
             yield
     except StartupError as error:
         await exit_from_lifespan(error)
