@@ -39,6 +39,10 @@ def refusal(server: Running, status: int = 1) -> str:
             {"DATABASE_URL": "postgresql://host/name", "DATABASE_LISTEN_URL": f"postgresql://u:{SECRET}@host:port/x"},
             "DATABASE_LISTEN_URL cannot be read",
         ),
+        (
+            {"DATABASE_URL": f"postgresql://u:{SECRET}@/name?host=one&host=two&port=5432,5433"},
+            "DATABASE_URL cannot be read",
+        ),
         ({"DATABASE_URL": f"mysql://user:{SECRET}@host/name"}, "DATABASE_URL must be a PostgreSQL address"),
         ({"DATA_DIR": "/dev/null"}, "DATA_DIR /dev/null cannot be used"),
         ({"DATA_DIR": "/sys/data"}, "DATA_DIR /sys/data cannot be used"),  # nobody may write there

@@ -5,7 +5,6 @@ Each step waits a bounded time, and off the event loop: uvicorn heeds no signal 
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.banner import print_banner
+from app.core.clock import steady
 from app.core.errors import StartupError
 from app.core.settings import Settings
 from app.db.backup.create import back_up_before_migration
@@ -32,7 +32,7 @@ from app.identity.authenticator import Authenticator
 from app.identity.mvp import MvpState, ensure_mvp_user
 from app.identity.passwords import HashingLane
 from app.identity.principal_cache import PrincipalCache
-from app.identity.revocations import heard_revocations, heed_own_changes
+from app.identity.revocations import follow, heard_revocations, heed_own_changes
 from app.identity.sessions import Sessions
 from app.identity.tokens import mint
 from app.identity.uses import write_uses
@@ -89,7 +89,7 @@ class Service(NamedTuple):
     authenticator: Authenticator
 
     def note_uses(self) -> None:
-        write_uses(self.engine, self.cache.take_uses(), time.monotonic())
+        write_uses(self.engine, self.cache.take_uses(), steady())
 
 
 @contextmanager
@@ -111,6 +111,7 @@ def started(settings: Settings) -> Iterator[Service]:
             sessions = Sessions.of(settings, jwt_secret(settings))
             transactions = Transactions(engine)
             with heard_revocations(listen_url(settings) or url, via=url) as (cache, listener):
+                follow(engine, listener)
                 heed_own_changes(engine, listener)
                 authenticator = Authenticator(engine, sessions, cache, transactions.run)
                 with _explained(engine):

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
-from app.db import notifications
+from app.db import interruptible, notifications
 from app.db.engine import connect
 from app.db.notifications import PROOF_INTERVAL, Channel, Hearing, Listener
 from tests.support import postgres
-from tests.support.chain import execute
+from tests.support.chain import execute, fetch
 from tests.support.overhearing import MISSED, NEWS, Overheard, backends, overhearing, tell
 from tests.support.pgbouncer import pgbouncer
 from tests.support.service import free_port
@@ -93,13 +93,13 @@ def test_what_should_notify_and_does_not(overheard: Overheard, url: str) -> None
 
 def test_a_guard_that_cannot_be_asked(url: str) -> None:
     with overhearing(url, channel=Channel("news", "SELECT nothing", "")) as overheard:
-        overheard.says('column "nothing" does not exist')
+        overheard.says("the database gives no answer (UndefinedColumn)")
 
 
 def test_another_database(url: str, empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "PATIENCE", 0.3)
     with overhearing(empty_url, via=url) as overheard:
-        overheard.says("DATABASE_LISTEN_URL leads to another database than DATABASE_URL")
+        overheard.says("leads to another database than DATABASE_URL")
         assert seconds_of_catching_up(overheard.listener) < 1
 
 
@@ -120,7 +120,16 @@ class TestNowhere:
         nowhere = f"postgresql+psycopg2://nobody@127.0.0.1:{free_port()}/trading"
         for there, via in ((nowhere, url), (url, nowhere)):
             with overhearing(there, via=via) as overheard:
-                overheard.says("Connection refused")
+                overheard.says("the database gives no answer (OperationalError)")
+
+    def test_the_first_of_two_hosts_says_nothing(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(interruptible, "PATIENCE", 0.3)
+        there = make_url(url)
+        with closing(socket.create_server(("127.0.0.1", 0))) as silent, pgbouncer(url) as bouncer:
+            hosts = (f"127.0.0.1:{silent.getsockname()[1]}", f"127.0.0.1:{bouncer.port}")
+            two = there.set(host=None, port=None, query={"host": hosts}).render_as_string(hide_password=False)
+            with overhearing(url, via=two) as overheard:
+                overheard.becomes(current=True)
 
     def test_somebody_is_there_and_says_nothing(self, url: str) -> None:
         """Neither where it listens nor where requests go does a wait for an answer keep it from ending."""
@@ -175,12 +184,19 @@ class TestCatchingUp:
             assert max(each.result() for each in asked) < 1
 
     def test_it_does_not_hasten_attempts_to_connect(self, url: str) -> None:
-        with overhearing(url, channel=Channel("news", "SELECT false", "there is silence")) as overheard:
-            overheard.says("there is silence")
-            until = time.monotonic() + 1.2
-            while time.monotonic() < until:
-                overheard.listener.catch_up(1)
-            assert 1 <= len(overheard.story) <= 3
+        silence = Channel("news", "SELECT NULL FROM nextval('attempts')", "there is silence")
+        execute(url, "CREATE SEQUENCE attempts")
+        try:
+            with overhearing(url, channel=silence) as overheard:
+                overheard.says("there is silence")
+                until = time.monotonic() + 1.2
+                while time.monotonic() < until:
+                    overheard.listener.catch_up(1)
+            assert overheard.story == []
+            (attempts,) = fetch(url, "SELECT last_value FROM attempts")
+            assert 2 <= int(attempts["last_value"] or 0) <= 3
+        finally:
+            execute(url, "DROP SEQUENCE attempts")
 
 
 def test_whatever_others_say_is_passed_on_as_it_is(overheard: Overheard, url: str) -> None:
@@ -205,6 +221,23 @@ def test_who_cannot_bear_what_is_told_has_missed_it(
     overheard.listener.catch_up(5)
     assert overheard.story == [MISSED, MISSED, "after"]
     assert "invalid literal for int() with base 10: 'unheard'" in caplog.text
+
+
+def test_a_guard_that_changes(url: str) -> None:
+    """What it watched was otherwise for a moment: nobody knows what it told meanwhile."""
+    watched = Channel("news", "SELECT oid FROM pg_class WHERE relname = 'watched'", "nobody watches")
+    execute(url, "CREATE TABLE watched ()")
+    with overhearing(url, channel=watched) as watching:
+        watching.becomes(current=True)
+        execute(url, "DROP TABLE watched; CREATE TABLE watched (); NOTIFY news, 'then'")
+        deadline = time.monotonic() + 1
+        while watching.story != [MISSED, "then", MISSED]:
+            assert time.monotonic() < deadline, watching.story
+            time.sleep(0.01)
+        assert watching.current
+        execute(url, "DROP TABLE watched")
+        watching.becomes(current=False, within=1)
+        watching.says("nobody watches")
 
 
 def test_a_flood_is_heard_to_its_end(overheard: Overheard, url: str) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sqlalchemy import make_url
 
+from app.db import notifications
 from app.db.embedded.server import EmbeddedPostgres
 from app.db.notifications import LEASE
 from tests.support.chain import execute, fetch
@@ -156,7 +158,7 @@ def test_it_ends_while_notifications_wait(url: str) -> None:
     with waiting_commits(url), overhearing(url) as overheard:
         wait_for(url, "query LIKE '%%pg_notify%%' AND wait_event_type = 'Lock'")
         assert not overheard.current
-        assert overheard.story == [MISSED]
+        assert overheard.story == []
 
 
 @pytest.mark.slow
@@ -180,10 +182,43 @@ def test_the_server_is_stopped_and_started(url: str, server: EmbeddedPostgres) -
         overheard.becomes(current=True)
         server.stop()
         overheard.becomes(current=False, within=WITHIN)
-        overheard.says("connection")
+        overheard.says("the database gives no answer")
         assert server.start() == url
         overheard.becomes(current=True, within=BACK)
         tell(url, "after")
         overheard.listener.catch_up(LEASE)
         assert overheard.story[0] == MISSED
         assert overheard.story[-2:] == [MISSED, "after"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [False, True])
+def test_requests_go_to_another_server(url: str, monkeypatch: pytest.MonkeyPatch, *, told: bool) -> None:
+    """The one where it listens lives on, and would hear whatever is sent there."""
+    monkeypatch.setattr(notifications, "SAME_WAY", 60.0 if told else 0.5)
+    with data_folder() as folder:
+        other = EmbeddedPostgres(folder / "postgres", settings=FAST)
+        elsewhere = other.start()
+        way = folder / "way" / ".s.PGSQL.5432"
+        way.parent.mkdir()
+        way.symlink_to(socket_of(url))
+        try:
+            with overhearing(url, via=at(url, way.parent)) as overheard:
+                overheard.becomes(current=True)
+                way.unlink()
+                way.symlink_to(socket_of(elsewhere))
+                if told:
+                    overheard.listener.look_anew()
+                overheard.becomes(current=False, within=1 + notifications.LEASE + WITHIN)
+                overheard.says("another database than DATABASE_URL", within=BACK)
+        finally:
+            other.stop()
+
+
+def socket_of(url: str) -> str:
+    return f"{make_url(url).query['host']}/.s.PGSQL.5432"
+
+
+def at(url: str, folder: Path) -> str:
+    there = make_url(url).update_query_dict({"host": str(folder)})
+    return there.render_as_string(hide_password=False)

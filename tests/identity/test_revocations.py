@@ -11,7 +11,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from app.core.clock import steady
 from app.db.engine import connect
+from app.identity import authenticator
 from tests.support import postgres
 from tests.support.accounts import PASSWORD, claim, hash_of, password_of, quick_sign_ins
 from tests.support.identity import add_token, add_user, execute, open_session, statements
@@ -238,6 +240,16 @@ async def test_others_stay_known(replicas: Replicas) -> None:
         for client in (replicas.here, replicas.elsewhere):
             assert (await ask(client, other.session.access_token))[0] == 200
     assert executed == []
+
+
+async def test_a_machine_that_slept_asks_again(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anybody has told it what was revoked meanwhile."""
+    person = Person(replicas)
+    await warm(replicas, person.session.access_token)
+    monkeypatch.setattr(authenticator, "steady", lambda: steady() + 3600)
+    with statements() as executed:
+        assert (await ask(replicas.here, person.session.access_token))[0] == 200
+    assert executed
 
 
 async def test_the_claim_retires_the_token_of_the_configuration(clone_url: str, tmp_path: Path) -> None:

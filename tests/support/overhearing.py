@@ -11,7 +11,7 @@ from app.db.engine import application_name
 from app.db.notifications import Channel, Hearing, Listener
 from tests.support.chain import execute, fetch
 
-NEWS = Channel("news", "SELECT to_regclass('silence') IS NULL", "there is silence")
+NEWS = Channel("news", "SELECT 'news' WHERE to_regclass('silence') IS NULL", "there is silence")
 MISSED = "something was missed"
 
 

@@ -1,8 +1,11 @@
-"""Time as the API takes and tells it: aware, in UTC, RFC 3339 with `Z`."""
+"""Time as the API takes and tells it: aware, in UTC, RFC 3339 with `Z`; and seconds that pass steadily."""
 
 import re
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
@@ -13,6 +16,11 @@ _RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 def now() -> datetime:
     """For reports of this process only; what replicas must agree on is the database's clock."""
     return datetime.now(UTC)
+
+
+steady: Final[Callable[[], float]] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that never go back and pass while the machine sleeps, as those of `time.monotonic` do not on Linux: for what
+somebody may do until they are over."""
 
 
 def rfc3339(moment: datetime) -> str:

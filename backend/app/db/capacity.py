@@ -9,8 +9,8 @@ from app.db.engine import MAX_OVERFLOW, POOL_SIZE
 
 log = logging.getLogger(__name__)
 
-PROCESS_CONNECTIONS: Final = POOL_SIZE + MAX_OVERFLOW + 1
-"""Those of the pool, and the one on which revocations are heard."""
+PROCESS_CONNECTIONS: Final = POOL_SIZE + MAX_OVERFLOW + 2
+"""Those of the pool, the one on which revocations are heard, and the one on which it is proved that they are."""
 
 # A superuser is bound by max_connections alone; -1 is no limit.
 _LIMITS: Final = text(

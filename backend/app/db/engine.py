@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 
 from app.core.errors import StartupError
@@ -61,9 +61,9 @@ def database(settings: Settings) -> Iterator[str]:
     """
     if settings.database_url is not None:
         url = settings.database_url.get_secret_value()
-        _parse(url, "DATABASE_URL")
+        _refuse_malformed(url, "DATABASE_URL")
         if settings.database_listen_url is not None:
-            _parse(settings.database_listen_url.get_secret_value(), "DATABASE_LISTEN_URL")
+            _refuse_malformed(settings.database_listen_url.get_secret_value(), "DATABASE_LISTEN_URL")
         yield url
         return
     settings.data.ensure()
@@ -170,9 +170,9 @@ def application_name(purpose: str) -> str:
     return f"trading-backend {purpose}"[:63]
 
 
-def _parse(url: str, name: str) -> URL:
+def _refuse_malformed(url: str, name: str) -> None:
     try:
-        return make_url(url)
+        make_engine(url, pooled=False)
     except (ArgumentError, ValueError):
         raise StartupError(
             f"{name} cannot be read: it must look like postgresql://user:password@host:5432/name, "

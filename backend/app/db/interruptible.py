@@ -4,7 +4,7 @@ import os
 import select
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, Final
 
 import psycopg2
@@ -114,12 +114,35 @@ class InterruptibleConnection:
 @contextmanager
 def interruptible(url: str, waker: Waker, purpose: str) -> Iterator[InterruptibleConnection]:
     """Connected, for as long as the context lasts; raises as `finish` does."""
-    engine = make_engine(url, pooled=False)
-    arguments, options = engine.dialect.create_connect_args(engine.url)
-    driver = psycopg2.connect(*arguments, **{**options, **connect_args(purpose)}, async_=True)
-    connection = InterruptibleConnection(driver, waker)
+    with closing(_connected(url, waker, purpose)) as connection:
+        yield connection
+
+
+def _connected(url: str, waker: Waker, purpose: str) -> InterruptibleConnection:
+    """To the first host that answers."""
+    *others, last = _targets(url, purpose)
+    for target in others:
+        with suppress(psycopg2.Error, Unanswered):
+            return _connect(target, waker)
+    return _connect(last, waker)
+
+
+def _connect(target: dict[str, Any], waker: Waker) -> InterruptibleConnection:
+    connection = InterruptibleConnection(psycopg2.connect(**target, async_=True), waker)
     try:
         connection.finish()
-        yield connection
-    finally:
+    except BaseException:
         connection.close()
+        raise
+    return connection
+
+
+def _targets(url: str, purpose: str) -> list[dict[str, Any]]:
+    """What to connect with, for each host of the address: libpq goes on to the next only where it may block."""
+    engine = make_engine(url, pooled=False)
+    _, found = engine.dialect.create_connect_args(engine.url)
+    options = {**found, **connect_args(purpose)}
+    hosts, ports = (str(options.get(name, "")).split(",") for name in ("host", "port"))
+    if len(hosts) == 1:
+        return [options]
+    return [options | {"host": host, "port": port} for host, port in zip(hosts, ports, strict=True)]

@@ -3,13 +3,13 @@
 import logging
 import secrets
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import psycopg2
 
+from app.core.clock import steady
 from app.db.interruptible import PATIENCE, Interrupted, InterruptibleConnection, Unanswered, Waker, interruptible
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,19 @@ LEASE: Final = 0.75
 """Seconds for which nothing can have been missed, from when a proof was sent that was heard; below the second within
 which a revocation has to be heeded."""
 
+SAME_WAY: Final = 10.0
+"""Seconds after which proofs are sent on a new connection, as requests get new ones: the address of the database may
+lead elsewhere than it did."""
+
+_NEW_WAY: Final = 1.0
+"""As SAME_WAY, since requests got a new one."""
+
 _MAX_PAUSE: Final = 5.0
+
+_ELSEWHERE: Final = (
+    "what is sent the way that requests go does not arrive: DATABASE_LISTEN_URL, or a server in between, leads to "
+    "another database than DATABASE_URL"
+)
 
 
 class Unsuitable(Exception):
@@ -30,7 +42,7 @@ class Unsuitable(Exception):
 class Channel:
     name: str
     guard: str
-    """SQL that is true as long as whatever should notify the channel does."""
+    """SQL: what should notify the channel and does, as a text that changes with it; NULL where something does not."""
     unguarded: str
     """What to say where it is not."""
 
@@ -48,9 +60,10 @@ class Hearing(NamedTuple):
 class Listener:
     """Hears a channel in a thread of its own.
 
-    Four times a second it sends a notification to itself. They arrive in the order of the commits, so once it is
-    heard, so is all that was committed before it was sent. While that is not proved, `is_current` is False, whatever
-    may be the reason: the connection, the server, or this thread is stuck or gone.
+    Four times a second it sends a notification to itself, the way that requests go. They arrive in the order of the
+    commits, so once it is heard, so is all that was committed before it was sent. While that is not proved,
+    `is_current` is False, whatever may be the reason: a connection, the server, or this thread is stuck or gone, or
+    requests are answered by another database.
     """
 
     def __init__(
@@ -62,7 +75,7 @@ class Listener:
             url: Where to listen; not behind a pooler in transaction mode.
             channel: What to listen to.
             hear: Is told each notification, in the thread of the listener; must not raise.
-            missed: Is called before anything is heard on a new connection.
+            missed: Is called before anything is heard on a new connection, and when the guard has changed.
             via: Where requests are answered from; has to be the same database.
         """
         self._url, self._via = url, via
@@ -72,6 +85,9 @@ class Listener:
         self._current_until = 0.0
         self._lag: float | None = None
         self._detail: str | None = "not connected yet"
+        self._lost_for: str | None = None
+        self._guarded_by: str | None = None
+        self._is_way_new = False
         self._proved_at = 0.0
         self._changed = threading.Condition()
         """Of all these; what has it is only ever held for a moment."""
@@ -89,11 +105,12 @@ class Listener:
             self._is_open, self._current_until = False, 0.0
             self._changed.notify_all()
             self._waker.interrupt()
-        self._thread.join()
-        self._waker.close()
+        self._thread.join(PATIENCE)
+        if not self._thread.is_alive():  # nothing interrupts it while a host's name is being looked up
+            self._waker.close()
 
     def is_current(self, now: float) -> bool:
-        """Whether everything committed up to a second before `now`, by the monotonic clock, has been heard."""
+        """Whether everything committed up to a second before `now`, by the steady clock, has been heard."""
         return now < self._current_until
 
     def catch_up(self, timeout: float) -> None:
@@ -102,25 +119,29 @@ class Listener:
         Args:
             timeout: Seconds; later the lease has run out anyway.
         """
-        began = time.monotonic()
+        began = steady()
         with self._changed:
             if not self.is_current(began):
                 return
             if not self._is_asked:
                 self._is_asked = True
                 self._waker.wake()
-            self._changed.wait_for(lambda: self._proved_at >= began or not self.is_current(time.monotonic()), timeout)
+            self._changed.wait_for(lambda: self._proved_at >= began or not self.is_current(steady()), timeout)
+
+    def look_anew(self) -> None:
+        """Requests have got a new connection: soon send proofs on a new one as well."""
+        self._is_way_new = True
 
     @property
     def hearing(self) -> Hearing:
         with self._changed:
-            return Hearing(self.is_current(time.monotonic()), self._detail, self._lag)
+            return Hearing(self.is_current(steady()), self._detail, self._lag)
 
     def _run(self) -> None:
         pause = PROOF_INTERVAL
         try:
             while True:
-                began = time.monotonic()
+                began = steady()
                 try:
                     self._listen()
                 except (psycopg2.Error, Unanswered, Unsuitable, OSError) as error:
@@ -128,16 +149,20 @@ class Listener:
                 except Exception as error:
                     log.exception("%s are not heard", self._channel.name)
                     self._lose(error)
-                pause = PROOF_INTERVAL if time.monotonic() - began > _MAX_PAUSE else min(2 * pause, _MAX_PAUSE)
+                pause = PROOF_INTERVAL if steady() - began > _MAX_PAUSE else min(2 * pause, _MAX_PAUSE)
                 self._waker.wait(pause)
         except Interrupted:
             return
 
     def _lose(self, error: Exception) -> None:
-        reason = str(error).strip().splitlines()[:1]
-        detail = reason[0] if reason else type(error).__name__
-        if detail != self._detail:
-            log.warning("%s are not heard: %s", self._channel.name, detail)
+        if isinstance(error, (Unanswered, Unsuitable)):
+            detail = reason = str(error)
+        else:  # whose words are for the log alone: they name roles and hosts
+            detail = f"the database gives no answer ({type(error).__name__})"
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if reason != self._lost_for:
+            log.warning("%s are not heard: %s", self._channel.name, reason)
+        self._lost_for = reason
         with self._changed:
             self._current_until, self._lag, self._detail = 0.0, None, detail
             self._changed.notify_all()
@@ -149,56 +174,56 @@ class Listener:
             if backend != connection.backend:
                 raise Unsuitable("LISTEN cannot work behind a pooler: set DATABASE_LISTEN_URL to the server itself")
             connection.execute(f"LISTEN {self._channel.name}; LISTEN {self._proofs}")
-            self._missed()
-            self._prove_same_database(connection)
+            self._guarded_by = None
             while True:
-                sent = self._begin_proof()
-                self._prove(connection)
-                self._renew(sent, time.monotonic())
-                self._hear_until(connection, sent + PROOF_INTERVAL)
+                with interruptible(self._via, self._waker, "listener's proofs") as way:
+                    self._prove_for_a_while(connection, way)
+
+    def _prove_for_a_while(self, connection: InterruptibleConnection, way: InterruptibleConnection) -> None:
+        """That the way leads to the database where the connection listens."""
+        self._is_way_new, began = False, steady()
+        while (sent := self._begin_proof()) < began + (_NEW_WAY if self._is_way_new else SAME_WAY):
+            self._prove(connection, way)
+            self._renew(sent, steady())
+            self._hear_until(connection, sent + PROOF_INTERVAL)
 
     def _begin_proof(self) -> float:
         """When it is sent. Who asks from now on waits for the next one."""
         with self._changed:
             self._is_asked = False
-            return time.monotonic()
+            return steady()
 
     def _renew(self, sent: float, heard: float) -> None:
         if self._detail is not None:
             log.info("%s are heard", self._channel.name)
+        self._lost_for = None
         with self._changed:
             if self._is_open:
                 self._current_until, self._detail, self._lag = sent + LEASE, None, heard - sent
                 self._proved_at = sent
                 self._changed.notify_all()
 
-    def _prove_same_database(self, connection: InterruptibleConnection) -> None:
-        """Send a proof the way that requests go."""
+    def _prove(self, connection: InterruptibleConnection, way: InterruptibleConnection) -> None:
         proof = secrets.token_hex(8)
-        with interruptible(self._via, self._waker, "listener's proof") as other:
-            other.execute(f"SELECT pg_notify('{self._proofs}', '{proof}')")
-        if not self._hears(connection, proof):
-            raise Unsuitable("DATABASE_LISTEN_URL leads to another database than DATABASE_URL")
-
-    def _prove(self, connection: InterruptibleConnection) -> None:
-        proof = secrets.token_hex(8)
-        query = f"SELECT pg_notify('{self._proofs}', '{proof}'), ({self._channel.guard})"
-        ((_, guarded),) = connection.execute(query)
-        if not guarded:
+        ((_, guard),) = way.execute(f"SELECT pg_notify('{self._proofs}', '{proof}'), ({self._channel.guard})::text")
+        if guard is None:
             raise Unsuitable(self._channel.unguarded)
+        if guard != self._guarded_by:
+            self._missed()
+        self._guarded_by = guard
         if not self._hears(connection, proof):
-            raise Unsuitable("a notification did not arrive")
+            raise Unsuitable(_ELSEWHERE)
 
     def _hears(self, connection: InterruptibleConnection, proof: str) -> bool:
-        deadline = time.monotonic() + PATIENCE
+        deadline = steady() + PATIENCE
         while proof not in self._take(connection):
-            if (left := deadline - time.monotonic()) <= 0:
+            if (left := deadline - steady()) <= 0:
                 return False
             connection.receive_within(left)
         return True
 
     def _hear_until(self, connection: InterruptibleConnection, deadline: float) -> None:
-        while not self._is_asked and (left := deadline - time.monotonic()) > 0:
+        while not self._is_asked and (left := deadline - steady()) > 0:
             if connection.receive_within(left):
                 self._take(connection)
 

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import hmac
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from app.core.clock import steady
 from app.core.errors import DatabaseUnavailable, InvalidToken
 from app.db.engine import is_outage
 from app.identity.permissions import CredentialKind
@@ -68,7 +68,7 @@ class Authenticator:
 
     async def authenticate(self, token: str) -> Principal:
         """Raises InvalidToken, or what SQLAlchemy raises when the database does not answer."""
-        digest, now = hashlib.sha256(token.encode()).digest(), time.monotonic()
+        digest, now = hashlib.sha256(token.encode()).digest(), steady()
         return self._cache.get(digest, now) or await self._ask(token, digest, now)
 
     async def authenticate_in_outage(self, token: str) -> Principal:
@@ -87,7 +87,7 @@ class Authenticator:
             if self._is_last_known(token) and self._last_known:
                 return self._last_known.principal
             raise DatabaseUnavailable from error
-        self._cache.note_use(resolved.principal, time.monotonic())
+        self._cache.note_use(resolved.principal, steady())
         return resolved.principal
 
     def remember(self, token: str | None) -> None:
@@ -118,10 +118,10 @@ class Authenticator:
         _take_note(flight.answer)
 
     async def _fetch(self, token: str, digest: bytes) -> Principal:
-        question = self._cache.ask(time.monotonic())
+        question = self._cache.ask(steady())
         principal, lives_for = await self._run(lambda session: self._resolve(session, token))
         self._cache.keep(digest, question, principal, lives_for)
-        self._cache.note_use(principal, time.monotonic())
+        self._cache.note_use(principal, steady())
         return principal
 
     async def _resolve_in_outage(self, token: str) -> Resolved:

@@ -24,7 +24,7 @@ _MAX_REMEMBERED: Final = 1024
 
 
 class Use(NamedTuple):
-    """That a credential was used, and when by the monotonic clock."""
+    """That a credential was used, and when by the steady clock."""
 
     kind: CredentialKind
     credential_id: int
@@ -77,7 +77,7 @@ class PrincipalCache:
         return self._epoch
 
     def get(self, digest: bytes, now: float) -> Principal | None:
-        """What is known of the token at `now`, by the monotonic clock."""
+        """What is known of the token at `now`, by the steady clock."""
         # Asked first: while revocations catch up with the lease, an entry that was read before may be one they drop.
         if not self.is_current(now):
             return None

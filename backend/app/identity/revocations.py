@@ -18,12 +18,19 @@ from app.identity.principal_cache import PrincipalCache
 
 REVOCATIONS: Final = Channel(
     name="revocations",
-    guard=(
-        "SELECT count(*) = 9 FROM pg_trigger WHERE tgname LIKE 'revocations\\_on\\_%' AND tgenabled IN ('O', 'A') "
-        "AND tgrelid IN (to_regclass('users'), to_regclass('user_sessions'), to_regclass('api_tokens'))"
-    ),
-    unguarded="the triggers that tell of revocations are missing or disabled: run "
-    "`cd backend && python verify_schema.py`",
+    guard="""
+        WITH watched AS (
+            SELECT to_regclass(name)::oid AS id FROM unnest(ARRAY ['users', 'user_sessions', 'api_tokens']) AS name)
+        SELECT string_agg(concat_ws(' ', oid, xmin, pg_relation_filenode(tgrelid)), ',' ORDER BY oid)
+          FROM pg_trigger
+         WHERE tgrelid IN (SELECT id FROM watched) AND tgfoid = to_regproc('tell_revocations') AND tgenabled = 'A'
+               AND (tgname, tgtype) IN (
+                   ('revocations_on_update', 16), ('revocations_on_delete', 8), ('revocations_on_truncate', 32))
+               AND NOT EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid IN (SELECT id FROM watched))
+        HAVING count(*) = 9
+    """,
+    unguarded="the triggers that tell of revocations are missing, changed or disabled, or a subscription writes past "
+    "them: run `cd backend && python verify_schema.py`",
 )
 
 _ID: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
@@ -40,6 +47,14 @@ def heard_revocations(url: str, via: str) -> Iterator[tuple[PrincipalCache, List
     listener.start()
     with closing(listener):
         yield cache, listener
+
+
+def follow(engine: Engine, listener: Listener) -> None:
+    """Let the listener look anew whether it is at the right database whenever `engine` has connected to one."""
+
+    @event.listens_for(engine, "connect")
+    def look_anew(*_: Any) -> None:
+        listener.look_anew()
 
 
 def heed_own_changes(engine: Engine, listener: Listener) -> None:

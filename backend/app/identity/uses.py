@@ -27,7 +27,7 @@ _NOTE: Final = """
 
 
 def write_uses(engine: Engine, uses: Iterable[Use], now: float) -> None:
-    """Note uses, each credential's at most once a minute; `now` is this moment by the monotonic clock.
+    """Note uses, each credential's at most once a minute; `now` is this moment by the steady clock.
 
     Rows that somebody else is at are left out. A database that can only be read is not written to.
     """

@@ -15,10 +15,19 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from app.models.base import NOW_DEFAULT, Base, CreatedAt, IndexedId, UpdatedAt, database_now, folded
 
-_TELLS_REVOCATIONS = {
-    "info": {"triggers": ("revocations_on_update", "revocations_on_delete", "revocations_on_truncate")}
-}
-"""Whatever changes a row notifies the channel `revocations`; see `app.identity.revocations`."""
+
+def _tells_revocations(table: str) -> dict[str, Any]:
+    """Whatever changes a row notifies the channel `revocations`; see `app.identity.revocations`."""
+    before = "REFERENCING OLD TABLE AS before"
+    events = {
+        "update": f"UPDATE ON {table} {before} NEW TABLE AS after",
+        "delete": f"DELETE ON {table} {before}",
+        "truncate": f"TRUNCATE ON {table}",
+    }
+    does = "FOR EACH STATEMENT EXECUTE FUNCTION tell_revocations() (ENABLE ALWAYS)"
+    names = {name: f"revocations_on_{name}" for name in events}
+    triggers = {names[name]: f"CREATE TRIGGER {names[name]} AFTER {event} {does}" for name, event in events.items()}
+    return {"info": {"triggers": triggers}}
 
 
 class User(Base):
@@ -28,7 +37,7 @@ class User(Base):
     __table_args__ = (
         Index("ix_users_email_folded", folded(text("email")), unique=True),
         Index("ix_users_username_folded", folded(text("username")), unique=True),
-        _TELLS_REVOCATIONS,
+        _tells_revocations("users"),
     )
 
     id: Mapped[IndexedId]
@@ -176,7 +185,7 @@ class UserSession(Base):
     __tablename__ = "user_sessions"
     __table_args__ = (
         Index("ix_user_sessions_user_id_id", "user_id", "id", postgresql_where=text("ended_at IS NULL")),
-        _TELLS_REVOCATIONS,
+        _tells_revocations("user_sessions"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -252,7 +261,7 @@ class ApiToken(Base):
             unique=True,
             postgresql_where=text("from_configuration AND revoked_at IS NULL"),
         ),
-        _TELLS_REVOCATIONS,
+        _tells_revocations("api_tokens"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

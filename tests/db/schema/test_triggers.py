@@ -21,7 +21,18 @@ FOREIGN = "BEFORE UPDATE ON {} EXECUTE FUNCTION suppress_redundant_updates_trigg
             ["ALTER TABLE api_tokens ENABLE REPLICA TRIGGER revocations_on_delete"],
             ["api_tokens.revocations_on_delete: disabled trigger"],
         ),
-        (["ALTER TABLE user_sessions ENABLE TRIGGER USER"], []),
+        (
+            ["ALTER TABLE user_sessions ENABLE TRIGGER USER"],  # and no more by whoever replicates
+            [f"user_sessions.revocations_on_{event}: different trigger" for event in EVENTS],
+        ),
+        (
+            ["ALTER TABLE users DISABLE TRIGGER USER", "ALTER TABLE users ENABLE ALWAYS TRIGGER revocations_on_update"],
+            [f"users.revocations_on_{event}: disabled trigger" for event in ("delete", "truncate")],
+        ),
+        (
+            [f"CREATE OR REPLACE TRIGGER revocations_on_delete {FOREIGN.format('users')}"],
+            ["users.revocations_on_delete: different trigger"],
+        ),
         (
             ["DROP FUNCTION tell_revocations CASCADE"],
             [f"{table}.revocations_on_{event}: missing trigger" for table in TABLES for event in EVENTS],
@@ -35,7 +46,16 @@ FOREIGN = "BEFORE UPDATE ON {} EXECUTE FUNCTION suppress_redundant_updates_trigg
             ["users.revocations_on_update: missing trigger"],
         ),
     ],
-    ids=["dropped", "disabled", "for replicas alone", "enabled anew", "without their function", "on another table"],
+    ids=[
+        "dropped",
+        "disabled",
+        "for replicas alone",
+        "enabled anew",
+        "one is enabled",
+        "another one",
+        "without their function",
+        "on another table",
+    ],
 )
 def test_what_does_not_tell_is_degrading(clone_url: str, statements: list[str], expected: list[str]) -> None:
     with staged(clone_url, *statements) as connection:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from app.db.schema.catalog import Position
 from app.db.schema.expressions import Meanings, same
-from app.db.schema.tables import Column, Constraint, Expression, Index, Table
+from app.db.schema.tables import Column, Constraint, Expression, Index, Oddity, Table
 
 Severity = Literal["breaking", "degrading", "harmless"]
 
@@ -187,16 +187,22 @@ def _same_constraint(one: Constraint, other: Constraint, meanings: Meanings) -> 
 
 
 def _judge_oddities(expected: Table, found: Table) -> Iterator[Drift]:
-    triggers = {oddity.object for oddity in found.oddities if oddity.what in _TRIGGERS}
-    for name in sorted(expected.triggers - triggers):
+    triggers = {each.object for each in found.oddities if each.what in _TRIGGERS}
+    for name in sorted(expected.triggers.keys() - triggers):
         yield Drift(found.name, name, "missing trigger", severity="degrading")
     for oddity in found.oddities:
-        severity: Severity = "harmless" if oddity.what in _HARMLESS_ODDITIES else "breaking"
         if oddity.what in _TRIGGERS and oddity.object in expected.triggers:
-            if oddity.what != "disabled trigger":
-                continue
-            severity = "degrading"
-        yield Drift(found.name, oddity.object, oddity.what, found=oddity.definition, severity=severity)
+            yield from _judge_trigger(found.name, expected.triggers[oddity.object], oddity)
+        else:
+            severity: Severity = "harmless" if oddity.what in _HARMLESS_ODDITIES else "breaking"
+            yield Drift(found.name, oddity.object, oddity.what, found=oddity.definition, severity=severity)
+
+
+def _judge_trigger(table: str, expected: str, found: Oddity) -> Iterator[Drift]:
+    if found.what == "disabled trigger":
+        yield Drift(table, found.object, found.what, found=found.definition, severity="degrading")
+    elif found.definition != expected:
+        yield Drift(table, found.object, "different trigger", expected, found.definition, "degrading")
 
 
 def _find_missing_privileges(expected: Table, found: Table) -> Iterator[Drift]:

@@ -47,7 +47,7 @@ def expected_tables(metadata: MetaData) -> dict[str, Table]:
             tuple(_column(column) for column in table.columns),
             tuple(_index(table, index) for index in sorted(table.indexes, key=_name)),
             tuple(_constraint(table, each) for each in sorted(table.constraints, key=_name)),
-            triggers=frozenset(table.info.get("triggers", ())),
+            triggers=table.info.get("triggers", {}),
         )
         for table in metadata.sorted_tables
     }

@@ -141,7 +141,8 @@ ODDITIES = text(
       FROM pg_class c WHERE c.oid = ANY (:oids) AND c.relrowsecurity
     UNION ALL
     SELECT t.tgrelid, CASE WHEN t.tgenabled IN ('O', 'A') THEN 'extra trigger' ELSE 'disabled trigger' END,
-           t.tgname, pg_get_triggerdef(t.oid, true)
+           t.tgname,
+           pg_get_triggerdef(t.oid, true) || CASE t.tgenabled WHEN 'A' THEN ' (ENABLE ALWAYS)' ELSE '' END
       FROM pg_trigger t WHERE t.tgrelid = ANY (:oids) AND NOT t.tgisinternal
     UNION ALL
     SELECT DISTINCT t.tgrelid, 'constraint not enforced', n.conname,

@@ -1,7 +1,7 @@
 """What a table is made of: one vocabulary for what the models ask for and what the database has."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _SPOKEN = {
@@ -122,8 +122,8 @@ class Table:
     constraints: tuple[Constraint, ...] = ()
     oddities: tuple[Oddity, ...] = ()
     numberings: tuple[Numbering, ...] = ()
-    triggers: frozenset[str] = frozenset()
-    """Names of those that a revision made, which are no oddities; the models name them, the catalog lists all."""
+    triggers: dict[str, str] = field(default_factory=dict)
+    """Those that a revision made, which are no oddities, by name; the models tell them, the catalog lists all."""
 
 
 def spoken_type(sql: str) -> str:
