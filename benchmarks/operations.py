@@ -1,6 +1,6 @@
 """What users do all day, as the routes do it: the same services, each in a transaction of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -91,10 +91,10 @@ def list_activity(account: Account, action: Action | None = None, *, own: bool, 
     _take(account, wanted, NEWEST_FIRST, cursor, expected=0 if action in {FOREIGN, ABSENT} else LIMIT)
 
 
-def prune(account: Account, delete_some: Callable[[Session, int], int]) -> None:
+def prune(account: Account, delete_some: Callable[[Session, int], Sized]) -> None:
     """A batch, which is then put back, so that as much is left for the next."""
     with Session(account.engine) as session:
-        if delete_some(session, BATCH) < BATCH:
+        if len(delete_some(session, BATCH)) < BATCH:
             raise RuntimeError("there was too little to prune")
         session.rollback()
 

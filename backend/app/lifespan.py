@@ -3,8 +3,8 @@
 Each step waits a bounded time, and off the event loop: uvicorn heeds no signal before start-up has returned.
 """
 
-import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from functools import partial
@@ -73,7 +73,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             await stack.enter_async_context(
                 regularly(PRUNE, partial(prune_unless_another_does, service.engine, settings))
             )
-            await stack.enter_async_context(regularly(NOTE_USES, service.note_uses, at_the_end=True))
+            await stack.enter_async_context(regularly(NOTE_USES, lambda _: service.note_uses(), at_the_end=True))
             stack.enter_context(tuned_for_requests())
             yield
     except StartupError as error:
@@ -123,31 +123,40 @@ def started(settings: Settings) -> Iterator[Service]:
             engine.dispose()
 
 
+_Work = Callable[[threading.Event], object]
+"""Where it takes its time, it ends soon after the event is set."""
+
+
 @asynccontextmanager
-async def regularly(seconds: float, work: Callable[[], object], *, at_the_end: bool = False) -> AsyncIterator[None]:
-    """Do the work in a thread, again and again, and tell of what keeps it from being done."""
+async def regularly(seconds: float, work: _Work, *, at_the_end: bool = False) -> AsyncIterator[None]:
+    """Do the work in a thread, again and again, and tell of what keeps it from being done.
 
-    def attempt() -> None:
-        try:
-            work()
-        except SQLAlchemyError as error:
-            log.warning("what is done every %.0f s failed: %s", seconds, type(error).__name__)
-        except Exception:
-            log.exception("what is done every %.0f s failed", seconds)
+    Who leaves waits for what is being done.
+    """
+    stopping = threading.Event()
 
-    async def repeat() -> None:
-        while True:
-            await asyncio.sleep(seconds)
-            await to_thread.run_sync(attempt)
+    def repeat() -> None:
+        while not stopping.wait(seconds):
+            _attempt(seconds, work, stopping)
+        if at_the_end:
+            _attempt(seconds, work, stopping)
 
-    task = asyncio.create_task(repeat())
+    thread = threading.Thread(target=repeat, name="timer", daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if at_the_end:
-            await to_thread.run_sync(attempt)
+        stopping.set()
+        await to_thread.run_sync(thread.join)
+
+
+def _attempt(seconds: float, work: _Work, stopping: threading.Event) -> None:
+    try:
+        work(stopping)
+    except SQLAlchemyError as error:
+        log.warning("what is done every %.0f s failed: %s", seconds, type(error).__name__)
+    except Exception:
+        log.exception("what is done every %.0f s failed", seconds)
 
 
 def _open_to_the_founder(engine: Engine, settings: Settings) -> str | None:

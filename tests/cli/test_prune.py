@@ -24,9 +24,11 @@ def add_throttle(url: str, *hours: int) -> None:
 def test_it_says_how_much_of_what(cli: CommandLine, clone_url: str) -> None:
     add_throttle(clone_url, 23, 25)
     add_row(clone_url)
-    assert cli("prune", "--json").json == {"sessions": 0, "exchanges": 0, "throttle": 1, "idempotency_keys": 0}
+    nothing = {"sessions": 0, "exchanges": 0, "throttle": 0, "networks": 0, "idempotency_keys": 0}
+    assert cli("prune", "--json").json == nothing | {"throttle": 1}
     add_throttle(clone_url, 26)
-    assert cli("prune").printed == "Deleted 0 of sessions, 0 of exchanges, 1 of throttle, 0 of idempotency_keys.\n"
+    told = "Deleted 0 of sessions, 0 of exchanges, 1 of throttle, 0 of networks, 0 of idempotency_keys.\n"
+    assert cli("prune").printed == told
     assert len(execute(clone_url, "SELECT FROM throttled_keys")) == 1
     assert len(execute(clone_url, "SELECT FROM activity_log")) == 1, "no retention was set"
 
@@ -46,6 +48,17 @@ def test_the_option_decides_before_the_setting(
     monkeypatch.setenv("ACTIVITY_RETENTION_DAYS", "30")
     assert cli("prune", "--json").json["activity"] == 1
     assert execute(clone_url, "SELECT FROM activity_log") == []
+
+
+def test_a_table_that_fails_keeps_no_other_from_it(cli: CommandLine, clone_url: str) -> None:
+    add_throttle(clone_url, 25)
+    execute(clone_url, "ALTER TABLE user_sessions RENAME TO elsewhere")
+    outcome = cli.run("prune")
+    assert (outcome.status, outcome.printed) == (1, "")
+    first, last = outcome.told.splitlines()
+    assert "pruning of sessions failed: ProgrammingError" in first
+    assert last.startswith("ERROR: A statement on ")
+    assert execute(clone_url, "SELECT FROM throttled_keys") == []
 
 
 @pytest.mark.parametrize("days", ["0", "-1", "36501", "soon", "1.5"])

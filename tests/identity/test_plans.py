@@ -119,10 +119,12 @@ def test_no_statement_looks_further_than_it_must(
     ("kept_for", "deleted"),
     [pytest.param(timedelta(-36_500), BATCH, id="all are old"), pytest.param(timedelta(36_500), 0, id="none is")],
 )
-@pytest.mark.parametrize("prune", [sessions.prune_sessions, sessions.prune_exchanges, throttle.prune_throttle])
+@pytest.mark.parametrize(
+    "prune", [sessions.prune_sessions, sessions.prune_exchanges, throttle.prune_throttle, throttle.prune_networks]
+)
 def test_to_delete_the_oldest_no_other_is_looked_at(
     connection: Connection,
-    prune: Callable[[Session, int], int],
+    prune: Callable[[Session, int], object],
     kept_for: timedelta,
     deleted: int,
     monkeypatch: pytest.MonkeyPatch,

@@ -9,6 +9,7 @@ from app.identity.throttle import (
     Kind,
     begin_attempt,
     network_of,
+    prune_networks,
     prune_throttle,
     succeeded,
     withdraw,
@@ -191,9 +192,9 @@ class TestPrune:
         at_home = f" WHERE network = '{network_of(HOME)}'"
         execute(url, "UPDATE known_addresses SET last_seen_at = last_seen_at - interval '366 days'" + at_home)
         with transaction(engine) as session:
-            assert prune_throttle(session, 100) == 3
+            assert [len(prune(session, 100)) for prune in (prune_throttle, prune_networks)] == [2, 1]
         with transaction(engine) as session:
-            assert prune_throttle(session, 100) == 0
+            assert [prune(session, 100) for prune in (prune_throttle, prune_networks)] == [[], []]
         assert len(rows(engine)) == 2
         assert [row["network"] for row in execute(url, "SELECT network FROM known_addresses")] == ["198.51.100.7/32"]
 
@@ -203,7 +204,5 @@ class TestPrune:
         let_pass(engine, timedelta(hours=25))
         with transaction(engine) as user, transaction(engine) as session:
             begin_attempt(user, "name 0", LAIR, None)
-            assert prune_throttle(session, 2) == 2
-            assert prune_throttle(session, 2) == 1
-            assert prune_throttle(session, 2) == 0
+            assert [len(prune_throttle(session, 2)) for _ in range(3)] == [2, 1, 0]
         assert len(rows(engine)) == 2

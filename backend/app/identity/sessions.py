@@ -191,20 +191,20 @@ def end_sessions(
     return len(session.scalars(ended).all())
 
 
-def prune_sessions(session: Session, batch: int) -> int:
-    """Delete sessions that expired KEPT_AFTER_EXPIRY ago or earlier, at most `batch`; how many that were.
+def prune_sessions(session: Session, batch: int, *, since: datetime | None = None) -> list[datetime]:
+    """Delete sessions that expired KEPT_AFTER_EXPIRY ago or earlier, at most `batch`, from `since` on; when they did.
 
     Until then a refresh token of theirs that somebody tries is an event of the account.
     """
-    return delete_older(session, UserSession.expires_at, database_now - KEPT_AFTER_EXPIRY, batch)
+    return delete_older(session, UserSession.expires_at, database_now - KEPT_AFTER_EXPIRY, batch, since)
 
 
-def prune_exchanges(session: Session, batch: int) -> int:
-    """Delete exchanges that nobody may repeat any more, at most `batch`; how many that were.
+def prune_exchanges(session: Session, batch: int, *, since: datetime | None = None) -> list[datetime]:
+    """Delete exchanges that nobody may repeat any more, at most `batch`, from `since` on; when they were made.
 
     A session takes its own along when it is refreshed; the last one would stay as long as the session.
     """
-    return delete_older(session, RefreshTokenExchange.exchanged_at, database_now - KEPT_AFTER_GRACE, batch)
+    return delete_older(session, RefreshTokenExchange.exchanged_at, database_now - KEPT_AFTER_GRACE, batch, since)
 
 
 def _alive(idle: timedelta) -> ColumnElement[bool]:

@@ -162,10 +162,14 @@ def network_of(address: str | None) -> str:
     return str(ip_network((ip, 64 if ip.version == 6 else 32), strict=False))
 
 
-def prune_throttle(session: Session, batch: int) -> int:
-    """Delete what no longer counts, at most `batch` rows of each table; how many rows that were."""
-    keys = delete_older(session, ThrottledKey.last_failed_at, database_now - FORGOTTEN_AFTER, batch)
-    return keys + delete_older(session, KnownAddress.last_seen_at, database_now - UNSEEN_AFTER, batch)
+def prune_throttle(session: Session, batch: int, *, since: datetime | None = None) -> list[datetime]:
+    """Delete failures that no longer count, at most `batch` keys, from `since` on; when each failed last."""
+    return delete_older(session, ThrottledKey.last_failed_at, database_now - FORGOTTEN_AFTER, batch, since)
+
+
+def prune_networks(session: Session, batch: int, *, since: datetime | None = None) -> list[datetime]:
+    """Delete networks that are known no longer, at most `batch`, from `since` on; when each was seen last."""
+    return delete_older(session, KnownAddress.last_seen_at, database_now - UNSEEN_AFTER, batch, since)
 
 
 def _admit(session: Session, keys: Iterable[tuple[bytes, Kind]]) -> Attempt:

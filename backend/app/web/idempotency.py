@@ -8,7 +8,7 @@ No FastAPI here: services may import it.
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
@@ -100,6 +100,6 @@ def _begin(session: Session, place: tuple[int, Operation, str], asked: bytes) ->
     return session.scalars(statement.returning(IdempotencyKey), execution_options={"populate_existing": True}).one()
 
 
-def prune_keys(session: Session, batch: int) -> int:
-    """Delete keys that are remembered no longer, at most `batch`; how many that were."""
-    return delete_older(session, IdempotencyKey.created_at, database_now - REMEMBERED, batch)
+def prune_keys(session: Session, batch: int, *, since: datetime | None = None) -> list[datetime]:
+    """Delete keys that are remembered no longer, at most `batch`, from `since` on; when they came."""
+    return delete_older(session, IdempotencyKey.created_at, database_now - REMEMBERED, batch, since)

@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
 
 from app import pruning
 from app.core.settings import Settings
@@ -14,6 +16,7 @@ from app.models.database import AIRecommendation
 from app.pruning import prune_unless_another_does
 from tests.support.identity import add_user, execute
 from tests.support.plans import blocks_read, node_types, plans, rows_read
+from tests.support.postgres import run_outside_transaction
 from tests.support.service import settings_for
 
 # Three of each kind of the first user's, and as many of nobody.
@@ -28,6 +31,9 @@ ADD = """
 OVERDUE = """
     SELECT count(*) AS rows FROM ai_recommendations WHERE status = 'pending' AND expires_at < timezone('utc', now())
 """
+
+NEVER = Event()
+"""Set by nobody."""
 
 MANY = """
     INSERT INTO ai_recommendations (user_id, symbol, recommendation_type, confidence_score, analysis_data, created_at,
@@ -68,12 +74,12 @@ def overdue(url: str) -> int:
 def test_the_overdue_alone(engine: Engine, url: str, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """And it says so, once."""
     caplog.set_level("INFO", "app.pruning")
-    prune_unless_another_does(engine, settings)
+    prune_unless_another_does(engine, settings, NEVER)
     counts = "SELECT user_id, status, count(*) AS rows FROM ai_recommendations GROUP BY user_id, status"
     found = {(row["user_id"], row["status"]): row["rows"] for row in execute(url, counts)}
     kinds = {"expired": 3, "pending": 6, "executed": 3}
     assert found == {(whose, status): rows for whose in (1, None) for status, rows in kinds.items()}
-    prune_unless_another_does(engine, settings)
+    prune_unless_another_does(engine, settings, NEVER)
     assert [record.getMessage() for record in caplog.records if record.name == "app.pruning"] == [
         "settled 6 recommendations that had expired"
     ]
@@ -87,16 +93,16 @@ def test_in_batches(engine: Engine, url: str, settings: Settings, monkeypatch: p
         sizes.append(overdue(url))
 
     event.listen(engine, "commit", note)
-    prune_unless_another_does(engine, settings)
+    prune_unless_another_does(engine, settings, NEVER)
     assert [*dict.fromkeys(sizes)] == [6, 2, 0], "what others see before each commit"
 
 
 def test_what_somebody_is_at_is_passed_by(engine: Engine, url: str, settings: Settings) -> None:
     with engine.connect() as other:
         other.execute(text("SELECT FROM ai_recommendations WHERE user_id = 1 FOR UPDATE"))
-        prune_unless_another_does(engine, settings)
+        prune_unless_another_does(engine, settings, NEVER)
         assert overdue(url) == 3
-    prune_unless_another_does(engine, settings)
+    prune_unless_another_does(engine, settings, NEVER)
     assert overdue(url) == 0
 
 
@@ -112,3 +118,18 @@ def test_no_other_is_looked_at(url: str, whose: int | None) -> None:
     assert "Seq Scan" not in node_types(found)
     assert rows_read(found) <= 50
     assert blocks_read(found) < 50 * BLOCKS
+
+
+def test_the_last_batch_beneath_an_old_snapshot_costs_what_the_first_does(url: str) -> None:
+    execute(url, MANY)
+    run_outside_transaction(url, "VACUUM ANALYZE ai_recommendations")
+    with connect(url) as dump, connect(url) as connection:
+        dump.execution_options(isolation_level="REPEATABLE READ").execute(text("SELECT FROM ai_recommendations"))
+        (first,) = plans(connection, lambda session: settle(session, 20))
+        since = None
+        for _ in range(9):
+            with Session(connection) as session, session.begin():
+                since = max(settle(session, 500, since=since))
+        (last,) = plans(connection, lambda session: settle(session, 20, since=since))
+    assert first["Actual Rows"] == last["Actual Rows"] == 20
+    assert blocks_read(last) < 2 * blocks_read(first)

@@ -34,9 +34,11 @@ def activity(
     return rows
 
 
-def prune_activity(older_than: timedelta, session: Session, batch: int) -> int:
-    """Delete what is older, the oldest first, at most `batch` rows; how many that were.
+def prune_activity(
+    older_than: timedelta, session: Session, batch: int, *, since: datetime | None = None
+) -> list[datetime]:
+    """Delete what is older, the oldest first, at most `batch` rows, from `since` on; when these things happened.
 
     Several of these at once share the work, and nobody who writes to the log waits.
     """
-    return delete_older(session, ActivityLog.timestamp, database_now - older_than, batch)
+    return delete_older(session, ActivityLog.timestamp, database_now - older_than, batch, since)

@@ -8,14 +8,15 @@ A caller reaches its own only; another's is not found.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, any_, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, any_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import Conflict, FieldError, InvalidInput
-from app.db.batches import are_oldest
+from app.db.batches import change_oldest
 from app.features.recommendations.schemas import (
     Closing,
     Execution,
@@ -105,14 +106,13 @@ def move(session: Session, user_id: int, recommendation_id: int, to: Move) -> AI
     return row
 
 
-def settle(session: Session, batch: int, *which: ColumnElement[bool]) -> int:
-    """Write down that what is overdue has expired, for at most `batch` rows, of `which` or of all; how many that were.
+def settle(session: Session, batch: int, *which: ColumnElement[bool], since: datetime | None = None) -> list[datetime]:
+    """Write down that what is overdue has expired, for at most `batch` rows, of `which` or of all; when they did.
 
     They read as expired without it; but a page of pending ones would pass over more and more of them.
     """
-    some = are_oldest(AIRecommendation.expires_at, _is_overdue(), *which, batch=batch)
-    expire = update(AIRecommendation).where(some).values(status=Status.EXPIRED).returning(literal(1))
-    return len(session.execute(expire, execution_options={"synchronize_session": False}).all())
+    expire = update(AIRecommendation).values(status=Status.EXPIRED)
+    return change_oldest(session, expire, AIRecommendation.expires_at, _is_overdue(), *which, batch=batch, since=since)
 
 
 def _accuracy_score(confidence: Decimal, pnl: Decimal) -> Decimal | None:
