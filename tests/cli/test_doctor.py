@@ -28,7 +28,7 @@ async def test_all_is_well(examined: CommandLine, anonymous: httpx.AsyncClient) 
     told = examined.run("doctor")
     assert told.status == 0
     lines = [line.split(maxsplit=1) for line in told.printed.splitlines()]
-    assert [status for status, _ in lines] == ["ok", "ok", "ok", "ok", "warn", *["ok"] * 8]
+    assert [status for status, _ in lines] == ["ok", "ok", "ok", "ok", "warn", *["ok"] * 9]
     assert [detail[:10].rstrip() for _, detail in lines] == list(command.ORDER)
     assert lines[3][1] == f"schema      revision {head_revision()}"
     assert lines[4][1].endswith("API_TOKEN is good for nothing any more → unset API_TOKEN")

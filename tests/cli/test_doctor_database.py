@@ -133,14 +133,21 @@ def test_a_schema_that_was_changed(
 def test_a_pool_that_is_too_large(examined: CommandLine, clone_url: str) -> None:
     alter(clone_url, "CONNECTION LIMIT 14")
     found = only(examined, "pool")
-    assert (found.status, found.detail) == ("warn", "14 connections are allowed, and one process may use 15")
-    alter(clone_url, "CONNECTION LIMIT 31")
+    assert (found.status, found.detail) == ("warn", "14 connections are allowed, and one process may use 17")
+    alter(clone_url, "CONNECTION LIMIT 35")
     assert "enough for 2 processes" in only(examined, "pool").detail
 
 
 def test_a_server_that_is_nearly_full(examined: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "FULL", 0)
     assert only(examined, "pool").status == "warn"
+
+
+def test_a_queue_that_somebody_keeps_full(examined: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert only(examined, "queue").status == "ok"
+    monkeypatch.setattr(database, "MAX_QUEUE_USAGE", -1)
+    found = only(examined, "queue")
+    assert (found.status, found.detail[:20]) == ("warn", "that of notification")
 
 
 def test_an_mvp_user_in_production(

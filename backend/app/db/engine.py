@@ -45,9 +45,9 @@ _FINAL = (
 """What waiting does not mend. A server that says it in another language is waited for, and then quoted."""
 
 
-_OUTAGES = ("08", "40", "53", "57P", "25006")
+_OUTAGES = ("08", "40", "53", "57P", "25006", "54000")
 """SQLSTATEs: no connection, lost to another transaction, no resources, server shutting down; only reading is allowed
-(a failover, a full disk)."""
+(a failover, a full disk); the queue of notifications is full."""
 
 
 @contextmanager

@@ -26,6 +26,9 @@ lead elsewhere than it did."""
 _NEW_WAY: Final = 1.0
 """As SAME_WAY, since requests got a new one."""
 
+MAX_QUEUE_USAGE: Final = 0.5
+"""Of the queue of notifications, where somebody should look who keeps it full; once it is, nothing can be told."""
+
 _MAX_PAUSE: Final = 5.0
 
 _ELSEWHERE: Final = (
@@ -205,7 +208,11 @@ class Listener:
 
     def _prove(self, connection: InterruptibleConnection, way: InterruptibleConnection) -> None:
         proof = secrets.token_hex(8)
-        ((_, guard),) = way.execute(f"SELECT pg_notify('{self._proofs}', '{proof}'), ({self._channel.guard})::text")
+        # Asking how full the queue is clears it of what nobody is going to read; where it was full, nothing else does.
+        ((guard, *_),) = way.execute(
+            f"SELECT ({self._channel.guard})::text, pg_notification_queue_usage(), "
+            f"pg_notify('{self._proofs}', '{proof}')"
+        )
         if guard is None:
             raise Unsuitable(self._channel.unguarded)
         if guard != self._guarded_by:

@@ -6,9 +6,9 @@ import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from anyio import CapacityLimiter, fail_after, to_thread
+from anyio import fail_after
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.core.clock import steady
 from app.core.errors import DatabaseUnavailable, InvalidToken
+from app.core.places import Places, take_note
 from app.db.engine import is_outage
 from app.identity.permissions import CredentialKind
 from app.identity.principal import Principal
@@ -63,8 +64,7 @@ class Authenticator:
         self._run = run
         self._flights: dict[bytes, _Flight] = {}
         self._last_known: _LastKnown | None = None
-        self._outage_places = CapacityLimiter(_OUTAGE_THREADS)
-        self._outage_threads = CapacityLimiter(_OUTAGE_THREADS)
+        self._outage_places = Places(_OUTAGE_THREADS)
 
     async def authenticate(self, token: str) -> Principal:
         """Raises InvalidToken, or what SQLAlchemy raises when the database does not answer."""
@@ -80,7 +80,7 @@ class Authenticator:
         """
         try:
             with fail_after(OUTAGE_DEADLINE):
-                resolved = await self._resolve_in_outage(token)
+                resolved = await self._outage_places.run(lambda: self._resolve_alone(token))
         except (DBAPIError, PoolTimeout, TimeoutError) as error:
             if isinstance(error, DBAPIError) and not is_outage(error):
                 raise
@@ -115,7 +115,7 @@ class Authenticator:
     def _land(self, digest: bytes, flight: _Flight) -> None:
         if self._flights.get(digest) is flight:
             del self._flights[digest]
-        _take_note(flight.answer)
+        take_note(flight.answer)
 
     async def _fetch(self, token: str, digest: bytes) -> Principal:
         question = self._cache.ask(steady())
@@ -123,15 +123,6 @@ class Authenticator:
         self._cache.keep(digest, question, principal, lives_for)
         self._cache.note_use(principal, steady())
         return principal
-
-    async def _resolve_in_outage(self, token: str) -> Resolved:
-        """Whoever waits for this may leave; the thread keeps its place until the database lets go of it."""
-        place = object()
-        await self._outage_places.acquire_on_behalf_of(place)
-        task = asyncio.create_task(to_thread.run_sync(self._resolve_alone, token, limiter=self._outage_threads))
-        task.add_done_callback(lambda _: self._outage_places.release_on_behalf_of(place))
-        task.add_done_callback(_take_note)
-        return await asyncio.shield(task)
 
     def _resolve_alone(self, token: str) -> Resolved:
         with Session(self._engine) as session, session.begin():
@@ -151,9 +142,3 @@ class Authenticator:
     def _is_last_known(self, token: str) -> bool:
         known = self._last_known
         return known is not None and hmac.compare_digest(known.secret_hash, hash_token(token))
-
-
-def _take_note(task: asyncio.Task[Any]) -> None:
-    """Of how it ended: whoever waits for it raises that; where nobody does, it is of no interest."""
-    if not task.cancelled():
-        task.exception()

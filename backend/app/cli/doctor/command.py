@@ -18,6 +18,7 @@ from app.cli.doctor.database import (
     check_absent,
     check_clock,
     check_pool,
+    check_queue,
     check_schema,
     check_server,
     check_unreachable,
@@ -45,6 +46,7 @@ ORDER = (
     "owners",
     "clock",
     "pool",
+    "queue",
     "passwords",
     "jwt secret",
     "backups",
@@ -52,7 +54,7 @@ ORDER = (
     "activity",
 )
 
-OF_ANY_SERVER = (check_server, check_clock, check_pool, check_tools)
+OF_ANY_SERVER = (check_server, check_clock, check_pool, check_queue, check_tools)
 OF_ACCOUNTS = (check_mvp_user, check_owners, check_passwords, check_retention)
 
 _BOUNDED = text("SELECT set_config('lock_timeout', '5s', true), set_config('statement_timeout', '30s', true)")

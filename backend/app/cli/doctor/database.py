@@ -9,9 +9,10 @@ from app.cli.doctor.report import Fail, Findings, Ok, Warn, check
 from app.core.clock import now
 from app.core.errors import StartupError
 from app.core.settings import Settings
+from app.db.capacity import PROCESS_CONNECTIONS
 from app.db.embedded.server import EmbeddedPostgres
-from app.db.engine import MAX_OVERFLOW, POOL_SIZE
 from app.db.migration.migrate import ALEMBIC_INI
+from app.db.notifications import MAX_QUEUE_USAGE
 from app.db.schema.report import SchemaReport, inspect_schema
 from app.db.schema.text import verdict
 
@@ -31,6 +32,7 @@ _SERVER = text(
       FROM pg_database WHERE datname = current_database()
     """
 )
+_QUEUE = text("SELECT pg_notification_queue_usage()")
 _CLOCK = text("SELECT clock_timestamp()")
 _CONNECTIONS = text(
     """
@@ -114,6 +116,18 @@ def _worst(report: SchemaReport) -> str:
     return next(str(drift) for drift in report.drift if not drift.harmless)
 
 
+@check("queue")
+def check_queue(session: Session, settings: Settings) -> Findings:
+    """Whatever is revoked is told through it; a client that listens and does not read keeps it full."""
+    usage: float = session.execute(_QUEUE).scalar_one()
+    if usage > MAX_QUEUE_USAGE:
+        yield Warn(
+            f"that of notifications is {usage:.0%} full, and nothing can be changed in an account once it is",
+            "end the oldest session of pg_stat_activity that is idle in transaction",
+        )
+    yield Ok(f"that of notifications is {usage:.0%} full")
+
+
 @check("clock")
 def check_clock(session: Session, settings: Settings) -> Findings:
     before = now()
@@ -133,7 +147,7 @@ def check_pool(session: Session, settings: Settings) -> Findings:
     """How many processes of the service the server has connections for."""
     limits = session.execute(_CONNECTIONS).one()
     limit = min(each for each in (limits.server, limits.database, limits.role) if each is not None)
-    each = POOL_SIZE + MAX_OVERFLOW
+    each = PROCESS_CONNECTIONS
     yield Ok(
         f"{limits.used} of {limit} connections in use; enough for {limit // each} processes, which may use {each} each"
     )

@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import psutil
-from anyio import CapacityLimiter, fail_after, to_thread
+from anyio import fail_after
 from sqlalchemy import Engine, QueuePool, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.core.places import Places
 from app.db.engine import MAX_OVERFLOW
 from app.db.revisions import current_revisions, head_revision, pending_revisions, revisions
 from app.db.schema.report import inspect_schema
 from app.features.health.schemas import PoolUse, System
+
+AT_A_TIME = 2
+"""Of each check, hanging ones among them."""
 
 CHECK_TIMEOUT = 1.0
 """Seconds. With the authentication before them the checks, which run side by side, stay under two."""
@@ -37,19 +41,19 @@ class Outcome(Generic[T]):
 class Check(Generic[T]):
     """Runs `probe` in a thread and gives up on it after CHECK_TIMEOUT.
 
-    A probe that hangs keeps its thread; there are two for each check, and none of them is one that requests need.
+    A probe that hangs keeps its thread, which is none of those that requests need, and its connection.
     """
 
     def __init__(self, probe: Callable[[], T]) -> None:
         self._probe = probe
-        self._limiter = CapacityLimiter(2)
+        self._places = Places(AT_A_TIME)
 
     async def run(self) -> Outcome[T]:
         started = time.perf_counter()
         value, failure = None, None
         try:
             with fail_after(CHECK_TIMEOUT):
-                value = await to_thread.run_sync(self._probe, limiter=self._limiter, abandon_on_cancel=True)
+                value = await self._places.run(self._probe)
         except TimeoutError:
             failure = f"no answer within {CHECK_TIMEOUT:g} s"
         except SQLAlchemyError as error:
@@ -111,14 +115,20 @@ def is_ready(engine: Engine) -> bool:
 class ServerState:
     version: str
     read_only: bool
+    queue_usage: float
+    """How full the queue of notifications is, from 0 to 1."""
+
+
+_SERVER = text(
+    "SELECT current_setting('server_version'), current_setting('transaction_read_only')::bool, "
+    "pg_notification_queue_usage()"
+)
 
 
 def server_state(engine: Engine) -> ServerState:
     with engine.connect() as connection:
-        version, read_only = connection.execute(
-            text("SELECT current_setting('server_version'), current_setting('transaction_read_only')::bool")
-        ).one()
-        return ServerState(f"PostgreSQL {version}", read_only)
+        version, read_only, queue_usage = connection.execute(_SERVER).one()
+        return ServerState(f"PostgreSQL {version}", read_only, queue_usage)
 
 
 def pool_use(engine: Engine) -> PoolUse:

@@ -10,7 +10,7 @@ from app import __version__
 from app.core.clock import now
 from app.core.errors import ServiceUnavailable
 from app.core.settings import Settings
-from app.db.notifications import Hearing, Listener
+from app.db.notifications import MAX_QUEUE_USAGE, Hearing, Listener
 from app.db.revisions import head_revision
 from app.features.health.checks import (
     Check,
@@ -33,6 +33,11 @@ from app.features.health.schemas import (
 )
 from app.identity.mvp import MvpState, mvp_state
 from app.identity.principal import Principal
+
+_QUEUE_FILLS = (
+    "the queue of notifications is {:.0%} full, and once it is nothing can be revoked: "
+    "end whoever listens and does not read, the oldest session idle in transaction"
+)
 
 
 class NotReady(ServiceUnavailable):
@@ -98,6 +103,8 @@ class HealthMonitor:
             status, detail = "unhealthy", outcome.failure
         elif found.read_only:
             status, detail = "degraded", "the database is read-only: nothing can be changed"
+        elif found.queue_usage > MAX_QUEUE_USAGE:
+            status, detail = "degraded", _QUEUE_FILLS.format(found.queue_usage)
         elif pool.in_use >= pool.size + pool.overflow_limit:
             status, detail = "degraded", "every connection of the pool is in use"
         engine = found.version if found else None
@@ -151,7 +158,10 @@ def _verdict(found: SchemaState) -> tuple[Status, str | None]:
     if not found.known:
         return "degraded", "the database was migrated by newer code, whose tables fit"
     if not found.intact:
-        return "degraded", "an index differs from the code's: run `cd backend && python verify_schema.py`"
+        return (
+            "degraded",
+            "an index, a trigger or the like differs from the code's: run `cd backend && python verify_schema.py`",
+        )
     return "healthy", None
 
 
