@@ -4,7 +4,6 @@ import asyncio
 import gc
 import hashlib
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from app.core.clock import steady
 from app.core.errors import DatabaseUnavailable, InvalidToken, ServiceUnavailable
 from app.identity import authenticator
 from app.identity.activity import Origin
@@ -147,7 +147,7 @@ async def test_a_failure_is_everybodys_and_nobody_keeps_it(
         raise ServiceUnavailable("not now")
 
     with monkeypatch.context() as patch:
-        patch.setattr(authenticator, "resolve", fail)
+        patch.setattr(authenticator, "question", lambda *_: fail)
         answers = await asyncio.gather(*(service.authenticate(token) for _ in range(10)), return_exceptions=True)
     assert {type(answer) for answer in answers} == {ServiceUnavailable}
     assert (service.asked, service.flights, len(service.cache)) == (1, 0, 0)
@@ -178,7 +178,7 @@ class TestHowLong:
     async def lives_for(service: Service, token: str, seconds: float) -> bool:
         """And for no second longer."""
         await service.authenticate(token)
-        digest, now = hashlib.sha256(token.encode()).digest(), time.monotonic()
+        digest, now = hashlib.sha256(token.encode()).digest(), steady()
         before, after = (service.cache.get(digest, now + age) for age in (seconds - 5, seconds))
         return before is not None and after is None
 
@@ -217,7 +217,7 @@ async def test_a_hung_database_keeps_few_threads(service: Service, token: str, m
         raise InvalidToken
 
     monkeypatch.setattr(authenticator, "OUTAGE_DEADLINE", 0.05)
-    monkeypatch.setattr(authenticator, "resolve", hang)
+    monkeypatch.setattr(authenticator, "question", lambda *_: hang)
     ask = service.authenticator.authenticate_in_outage
     for _ in range(3):
         answers = await asyncio.gather(*(ask(token) for _ in range(5)), return_exceptions=True)

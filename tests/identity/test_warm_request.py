@@ -14,8 +14,10 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import Pool
 
 from app.core.logging import request_id_var
+from app.db.notifications import Listener
 from app.identity import authenticator
-from tests.support.identity import Service, add_session, add_token, add_user, execute
+from app.identity.tokens import mint
+from tests.support.identity import Service, add_session, add_token, add_user, execute, open_session
 from tests.support.service import MVP_TOKEN, bearer
 
 pytestmark = pytest.mark.anyio
@@ -116,3 +118,26 @@ async def test_a_change_is_one_more_statement(service: Service, token: str) -> N
     assert answer.json()["full_name"] == "Somebody"
     assert spent["statements"] == 1
     assert not await ask(service, token)
+
+
+async def test_one_that_says_itself_that_it_is_not_good(service: Service) -> None:
+    """No database is needed for that, nor a turn."""
+    mistyped = f"{mint().plain[:-1]}!".replace("!", "0")
+    session = add_session(service.client, add_user(service.url, "forged@example.test"))
+    for token in (mistyped, f"{session[:-4]}AAAA"):
+        with costs() as spent:
+            answer = await service.client.get(ME, headers=bearer(token))
+        assert answer.status_code == 401
+        assert spent.keys() <= {"signatures"}
+
+
+async def test_a_refresh_waits_for_no_proof(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is told of it."""
+    pair = open_session(service.client, add_user(service.url, "again@example.test"))
+    waited: list[float] = []
+    monkeypatch.setattr(Listener, "catch_up", lambda _, timeout: waited.append(timeout))
+    answer = await service.client.post("/api/auth/refresh", json={"refresh_token": pair.refresh_token})
+    assert (answer.status_code, waited) == (200, [])
+    answer = await service.client.post("/api/auth/logout", headers=bearer(answer.json()["access_token"]))
+    assert answer.is_success
+    assert waited

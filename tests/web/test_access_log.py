@@ -158,3 +158,23 @@ def test_the_end_of_the_process_writes_what_waits() -> None:
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY / "backend")}
     ended = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=True)
     assert ended.stderr.endswith("GET / 200 0.1 ms client=None principal=None  [last]\n")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_handler_that_fails_once(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, failures = AccessLog(), [RuntimeError("once")]
+    (handler,) = [each for each in logging.getLogger().handlers if each.name == "app"]
+
+    write_out = handler.flush
+
+    def flush() -> None:
+        if failures:
+            raise failures.pop()
+        write_out()
+
+    monkeypatch.setattr(handler, "flush", flush)
+    log.note(entry(1))
+    time.sleep(5 * access_log.WRITTEN_WITHIN)
+    assert failures == []
+    log.note(entry(2))
+    assert len(lines_in(stream, 2)) == 2

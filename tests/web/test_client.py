@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from app.web import client
 from app.web.client import client_address
 
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("192.0.2.1"), ip_network("2001:db8:ffff::/48")]
@@ -65,3 +66,11 @@ def test_a_trusted_proxy_is_believed_from_right_to_left(forwarded: list[str], ex
 def test_the_walk_ends_at_what_is_no_address(entry: str) -> None:
     assert seen(("10.0.0.1", 1), f"198.51.100.1, {entry}") == "10.0.0.1"
     assert seen(("10.0.0.1", 1), f"198.51.100.1, {entry}, 10.1.1.1") == "10.1.1.1"
+
+
+def test_what_is_longer_than_any_address_is_not_remembered() -> None:
+    remembered = client._read_hop.cache_info  # noqa: SLF001
+    known = remembered().currsize
+    assert seen(("10.0.0.1", 1), "x" * 60_000) == "10.0.0.1"
+    assert seen(("x" * 60_000, 1)) is None
+    assert remembered().currsize <= known + 1

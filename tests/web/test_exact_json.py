@@ -1,19 +1,24 @@
 """JSON numbers by their digits, and routes that read their bodies so."""
 
+import asyncio
 import copy
 import json
 import math
+import threading
 from typing import Annotated, Any
 
+import anyio
 import httpx
 import pytest
 from fastapi import APIRouter, Body, FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.web import routing
 from app.web.exact_json import JsonNumber, loads
 from app.web.routing import ExactJsonRoute
 from tests.support.accounts import faults
+from tests.support.identity import Service
 
 LITERALS = [
     "123456789012345678.123456789",
@@ -125,3 +130,22 @@ class TestRoute:
         self, client: httpx.AsyncClient, path: str, body: bytes, code: str
     ) -> None:
         assert faults(await self.post(client, path, body)) == [("", code)]
+
+
+async def test_big_bodies_are_read_in_no_thread_that_a_connection_waits_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_read, begun = threading.Event(), threading.Event()
+
+    def read(body: bytes) -> Any:
+        begun.set()
+        is_read.wait(10)
+        return loads(body)
+
+    monkeypatch.setattr(routing, "loads", read)
+    body: Any = {"content": b"[" + b" " * 100_000 + b"]", "headers": {"Content-Type": "application/json"}}
+    sent = [asyncio.create_task(service.client.post("/api/recommendations", **body)) for _ in range(5)]
+    await anyio.to_thread.run_sync(begun.wait, 10)
+    assert anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+    is_read.set()
+    assert {answer.status_code for answer in await asyncio.gather(*sent)} == {401}

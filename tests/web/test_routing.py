@@ -76,6 +76,21 @@ async def beside(caller: Caller) -> Response:
     return Response(caller)
 
 
+@router.get("/guarded", dependencies=[Security(Scheme())])
+async def guarded(limit: int = 5) -> Response:
+    return Response(str(limit))
+
+
+@router.get("/guarded/request", dependencies=[Security(Scheme())])
+async def guarded_request(request: Request) -> Response:
+    return Response(request.url.path)
+
+
+@router.get("/in-a-thread")
+def in_a_thread(caller: Caller) -> Response:
+    return Response(caller)
+
+
 @router.get("/{name}/of/{other}")
 async def of(name: str, other: str) -> Name:
     return Name(name=f"{name} of {other}")
@@ -135,6 +150,9 @@ class TestTheCallerAlone:
         ("/api/demanding?also=tea", "ann and tea"),
         ("/api/other", "second"),
         ("/api/beside", "ann"),
+        ("/api/guarded?limit=7", "7"),
+        ("/api/guarded/request", "/api/guarded/request"),
+        ("/api/in-a-thread", "ann"),
         ("/api/a/of/b", '{"name":"a of b"}'),
     ],
 )

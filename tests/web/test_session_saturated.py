@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import httpx
@@ -23,6 +23,7 @@ from app.main import create_app
 from app.web import session as web_session
 from app.web.problems import install_problem_handlers
 from app.web.session import SessionDep, Transactions, get_session
+from tests.support.held import Held
 from tests.support.identity import add_token, add_user
 from tests.support.service import MVP_TOKEN, bearer, settings_for, uvicorn_process
 
@@ -69,30 +70,6 @@ async def threads() -> AsyncIterator[None]:
 async def ask(client: httpx.AsyncClient, times: int, seconds: float = 0.01) -> list[httpx.Response]:
     path = f"/slow?seconds={seconds}"
     return await asyncio.gather(*(client.get(path) for _ in range(times)))
-
-
-class Held:
-    """Every place is taken until `end`."""
-
-    def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
-        self._end = anyio.Event()
-
-    async def __aenter__(self) -> Self:
-        held = [anyio.Event() for _ in range(REQUEST_CONNECTIONS)]
-        self._tasks = [asyncio.create_task(self._hold(event)) for event in held]
-        for event in held:
-            await event.wait()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._end.set()
-        await asyncio.gather(*self._tasks)
-
-    async def _hold(self, event: anyio.Event) -> None:
-        async with self._transactions.begin():
-            event.set()
-            await self._end.wait()
 
 
 async def test_no_more_are_open_than_there_are_connections_for(client: httpx.AsyncClient) -> None:

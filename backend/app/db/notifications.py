@@ -92,6 +92,8 @@ class Listener:
         self._guarded_by: str | None = None
         self._is_way_new = False
         self._proved_at = 0.0
+        self._not_before = 0.0
+        """Proofs that were sent earlier count no more: somebody went on without waiting for one."""
         self._changed = threading.Condition()
         """Of all these; what has it is only ever held for a moment."""
         self._waker = Waker()
@@ -125,6 +127,7 @@ class Listener:
         began = steady()
         with self._changed:
             if not self.is_current(began):
+                self._not_before = began
                 return
             if not self._is_asked:
                 self._is_asked = True
@@ -201,7 +204,7 @@ class Listener:
             log.info("%s are heard", self._channel.name)
         self._lost_for = None
         with self._changed:
-            if self._is_open:
+            if self._is_open and sent >= self._not_before:
                 self._current_until, self._detail, self._lag = sent + LEASE, None, heard - sent
                 self._proved_at = sent
                 self._changed.notify_all()

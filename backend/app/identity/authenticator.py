@@ -15,15 +15,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app.core.clock import steady
-from app.core.errors import DatabaseUnavailable, InvalidToken
+from app.core.errors import DatabaseUnavailable, InvalidToken, ServiceUnavailable
 from app.core.places import Places, take_note
 from app.db.engine import is_outage
 from app.identity.permissions import CredentialKind
 from app.identity.principal import Principal
 from app.identity.principal_cache import PrincipalCache, Question
-from app.identity.resolve import Resolved, resolve
+from app.identity.resolve import Ask, Resolved, question
 from app.identity.sessions import Sessions
 from app.identity.tokens import hash_token
+from app.web.admission import admission
 
 OUTAGE_DEADLINE: Final = 0.7
 """Seconds the health report waits for the database to authenticate its caller."""
@@ -50,6 +51,28 @@ class _Flight(NamedTuple):
     answer: asyncio.Task[Principal]
 
 
+class Changed(ServiceUnavailable):
+    def __init__(self) -> None:
+        super().__init__("What you may do has changed while this waited; try again.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Admission:
+    """See app.web.admission."""
+
+    authenticator: "Authenticator"
+    token: str
+    principal: Principal
+    at: float
+    epoch: int
+
+    def is_out_of_date(self) -> bool:
+        return self.authenticator.is_out_of_date(self.principal, self.at, self.epoch)
+
+    def renew(self, session: Session) -> None:
+        self.authenticator.renew(session, self.token, self.principal)
+
+
 class Authenticator:
     """Tells whose a token is; one instance for each process.
 
@@ -68,8 +91,22 @@ class Authenticator:
 
     async def authenticate(self, token: str) -> Principal:
         """Raises InvalidToken, or what SQLAlchemy raises when the database does not answer."""
-        digest, now = hashlib.sha256(token.encode()).digest(), steady()
-        return self._cache.get(digest, now) or await self._ask(token, digest, now)
+        digest, now, epoch = hashlib.sha256(token.encode()).digest(), steady(), self._cache.epoch
+        principal = self._cache.get(digest, now) or await self._ask(token, digest, now)
+        admission.set(_Admission(self, token, principal, now, epoch))
+        return principal
+
+    def is_out_of_date(self, principal: Principal, since: float, epoch: int) -> bool:
+        """Whether what the principal may do may be otherwise than it was then."""
+        now = steady()
+        unheard = now - since > JOINABLE and not self._cache.is_current(now)
+        return unheard or self._cache.has_forgotten(principal.user.id, epoch)
+
+    def renew(self, session: Session, token: str, principal: Principal) -> None:
+        """Raises InvalidToken, or Changed where the token is good for something else than it was."""
+        found = self._resolve(session, question(self._sessions, token), token).principal
+        if (found.user.id, found.permissions) != (principal.user.id, principal.permissions):
+            raise Changed
 
     async def authenticate_in_outage(self, token: str) -> Principal:
         """As `authenticate`, but soon: where the database does not answer, with what it said last of this token.
@@ -118,19 +155,21 @@ class Authenticator:
         take_note(flight.answer)
 
     async def _fetch(self, token: str, digest: bytes) -> Principal:
-        question = self._cache.ask(steady())
-        principal, lives_for = await self._run(lambda session: self._resolve(session, token))
-        self._cache.keep(digest, question, principal, lives_for)
+        asked = self._cache.ask(steady())
+        ask = question(self._sessions, token)
+        principal, lives_for = await self._run(lambda session: self._resolve(session, ask, token))
+        self._cache.keep(digest, asked, principal, lives_for)
         self._cache.note_use(principal, steady())
         return principal
 
     def _resolve_alone(self, token: str) -> Resolved:
+        ask = question(self._sessions, token)
         with Session(self._engine) as session, session.begin():
-            return self._resolve(session, token)
+            return self._resolve(session, ask, token)
 
-    def _resolve(self, session: Session, token: str) -> Resolved:
+    def _resolve(self, session: Session, ask: Ask, token: str) -> Resolved:
         try:
-            resolved = resolve(session, self._sessions, token)
+            resolved = ask(session)
         except InvalidToken:
             if self._is_last_known(token):
                 self._last_known = None

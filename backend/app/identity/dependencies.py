@@ -16,6 +16,7 @@ from app.identity.passwords import HashingLane
 from app.identity.permissions import Permission
 from app.identity.principal import Principal, Reach
 from app.identity.sessions import Sessions
+from app.web.admission import admission
 from app.web.session import Transactions
 
 MAXIMUM_TOKEN_LENGTH = 4096
@@ -95,10 +96,12 @@ class ClaimRequirement(BearerRequirement):
 
     async def authenticate(self, request: Request) -> Principal:
         try:
-            return await super().authenticate(request)
+            principal = await super().authenticate(request)
         except InvalidToken:
             await self.refuse_second_claim(request, await get_origin(request))
             raise
+        admission.set(None)  # that somebody else was faster is for the claim itself to tell
+        return principal
 
     async def record_denial(self, permission: Permission, request: Request, principal: Principal) -> None:
         # A token that was kept is told so as well, in the one row that this leaves.

@@ -88,6 +88,11 @@ class PrincipalCache:
         entry.is_recent = True
         return entry.principal
 
+    def has_forgotten(self, user_id: int, since: int) -> bool:
+        """Whether something about the user or its credentials may have changed since that epoch."""
+        with self._lock:
+            return max(self._everybody_forgotten, self._forgotten.get(user_id, 0)) > since
+
     def ask(self, now: float) -> Question:
         return Question(now, self._epoch)
 

@@ -1,8 +1,11 @@
 """From a bearer token to the principal it stands for."""
 
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import extract, func, or_, select
+from sqlalchemy import Select, extract, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.core.errors import InvalidToken
@@ -11,7 +14,7 @@ from app.identity.principal import Principal, Profile
 from app.identity.sessions import Sessions
 from app.identity.tokens import hash_token, is_mistyped
 from app.models.base import database_now
-from app.models.database import ApiToken, User
+from app.models.database import ApiToken, User, UserSession
 
 
 class Resolved(NamedTuple):
@@ -20,21 +23,34 @@ class Resolved(NamedTuple):
     """Seconds for which the credential is good, as far as its age decides."""
 
 
+Ask = Callable[[Session], Resolved]
+"""Asks the database; raises InvalidToken where the token stands for nobody, or nobody any more."""
+
+
+def question(sessions: Sessions, token: str) -> Ask:
+    """How to ask the database who `token` stands for.
+
+    Raises:
+        InvalidToken: nobody, which no database is needed to tell.
+    """
+    if is_mistyped(token):
+        raise InvalidToken
+    if sessions.is_access_token(token):
+        return partial(_of_session, sessions.find(token))
+    return partial(_of_api_token, hash_token(token))
+
+
 def resolve(session: Session, sessions: Sessions, token: str) -> Resolved:
     """Ask the database who `token` stands for.
 
     Raises:
         InvalidToken: nobody, or nobody any more.
     """
-    if is_mistyped(token):
-        raise InvalidToken
-    if sessions.is_access_token(token):
-        return _of_session(session, sessions, token)
-    return _of_api_token(session, token)
+    return question(sessions, token)(session)
 
 
-def _of_session(session: Session, sessions: Sessions, token: str) -> Resolved:
-    row = session.execute(sessions.find(token)).one_or_none()
+def _of_session(query: Select[UserSession, User, Decimal], session: Session) -> Resolved:
+    row = session.execute(query).one_or_none()
     if row is None:
         raise InvalidToken
     found, user, lives_for = row
@@ -42,12 +58,12 @@ def _of_session(session: Session, sessions: Sessions, token: str) -> Resolved:
     return Resolved(Principal(Profile.of(user), kind, found.id, permissions(user.role, kind)), float(lives_for))
 
 
-def _of_api_token(session: Session, token: str) -> Resolved:
+def _of_api_token(secret_hash: bytes, session: Session) -> Resolved:
     row = session.execute(
         select(ApiToken, User, func.coalesce(extract("epoch", ApiToken.expires_at - database_now), float("inf")))
         .join(User, User.id == ApiToken.user_id)
         .where(
-            ApiToken.secret_hash == hash_token(token),
+            ApiToken.secret_hash == secret_hash,
             ApiToken.revoked_at.is_(None),
             or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > database_now),
             User.is_active,

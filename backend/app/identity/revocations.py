@@ -34,7 +34,12 @@ REVOCATIONS: Final = Channel(
 )
 
 _ID: Final = re.compile(r"-?[0-9]{1,10}", re.ASCII)
-_CHANGE: Final = re.compile(r"(?:UPDATE|DELETE FROM) (?:users|user_sessions|api_tokens)\b")
+_CHANGE: Final = re.compile(
+    r"(?:UPDATE|DELETE FROM) (?:users|user_sessions|api_tokens)\b"
+    r"(?! SET (?:access_token_jti|last_activity_at|last_used_at)=)"
+)
+"""Of statements as SQLAlchemy writes them: those that somebody is told of, so not a refresh or a use."""
+
 _CHANGED: Final = "has changed what credentials may do"
 
 

@@ -51,9 +51,10 @@ class AccessLog:
             self.write()
         elif not self._is_any.is_set():
             self._is_any.set()
-            if self._writer is None:
-                self._writer = threading.Thread(target=self._write_on, name="access log", daemon=True)
-                self._writer.start()
+            if self._writer is None or not self._writer.is_alive():  # whatever a handler raised ended it
+                writer = threading.Thread(target=self._write_on, name="access log", daemon=True)
+                writer.start()
+                self._writer = writer
 
     def write(self) -> None:
         """Write what waits."""

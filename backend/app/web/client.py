@@ -21,6 +21,9 @@ class _Hop(NamedTuple):
         return bool(networks) and any(self.address in network for network in networks)
 
 
+_LONGEST = 64
+"""Characters, more than any address has with its zone and port."""
+
 _ENTRY = re.compile(r"\[([^\]]+)\](?::[0-9]{1,5})?|([^:]+):[0-9]{1,5}|([^\[\]]+)")
 
 
@@ -53,8 +56,12 @@ def _forwarded(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[str]:
     return reversed(b",".join(values).decode("latin-1").split(","))
 
 
-@lru_cache(maxsize=4096)
 def _hop(text: str) -> _Hop | None:
+    return _read_hop(text) if len(text) <= _LONGEST else None
+
+
+@lru_cache(maxsize=4096)
+def _read_hop(text: str) -> _Hop | None:
     """An address out of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`.
 
     IPv4-mapped addresses come back as IPv4. A zone (`fe80::1%eth0`) is dropped: it means something to one

@@ -28,6 +28,7 @@ from app.core.errors import AppError, BadRequest, PayloadTooLarge
 from app.core.logging import request_id_var
 from app.core.settings import Network, Settings
 from app.web.access_log import Entry, access_log
+from app.web.admission import admission
 from app.web.client import client_address
 from app.web.problems import problem_response
 
@@ -89,6 +90,7 @@ class RequestContext:
                 message["headers"] = [*message.get("headers", ()), *self.headers, own]
             await send(message)
 
+        admission.set(None)
         asked, token = scope["method"], request_id_var.set(request_id)
         if asked == "HEAD":
             # Every GET answers HEAD (RFC 9110 section 9.3.2); the server, which knows what was asked, sends no body.

@@ -1,10 +1,10 @@
 """Routes that find, read and answer requests in ways of their own."""
 
 from collections.abc import Callable, Coroutine
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from typing import Any, Final
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security.base import SecurityBase
@@ -15,6 +15,9 @@ from app.web.exact_json import loads
 
 _READ_AT_ONCE: Final = 16 * 1024
 """Bytes."""
+
+_reading: Final = CapacityLimiter(1)
+"""Big bodies are read one after the other, in none of the threads that requests with a connection need."""
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -38,16 +41,18 @@ class Route(APIRoute):
 
     def _handler_of_caller(self) -> Handler | None:
         """The endpoint behind the one security scheme that it depends on, where both take nothing else; or None."""
-        endpoint = self.endpoint
-        calls: list[Any] = [dependency.call for dependency in self.dependant.dependencies]
-        takes = [len(signature(call).parameters) for call in (endpoint, *calls)]
-        if takes != [1, 1] or signature(endpoint).return_annotation is not Response:
+        endpoint, dependencies = self.endpoint, self.dependant.dependencies
+        scheme: Any = dependencies[0].call if len(dependencies) == 1 else None
+        if not issubclass(type(scheme), SecurityBase):
             return None
-        if not isinstance(calls[0], SecurityBase):
+        takes, call = signature(endpoint), signature(type(scheme).__call__)
+        if [*takes.parameters] != [dependencies[0].name] or [*call.parameters] != ["self", "request"]:
+            return None
+        if takes.return_annotation is not Response or not iscoroutinefunction(endpoint):
             return None
 
         async def handle(request: Request) -> Response:
-            response: Response = await endpoint(await calls[0](request))
+            response: Response = await endpoint(await scheme(request))
             return response
 
         return handle
@@ -57,7 +62,7 @@ class _ExactRequest(Request):
     async def json(self) -> Any:
         body = await self.body()
         # A megabyte of fractions takes a third of a second, for which other requests need not wait.
-        return loads(body) if len(body) <= _READ_AT_ONCE else await to_thread.run_sync(loads, body)
+        return loads(body) if len(body) <= _READ_AT_ONCE else await to_thread.run_sync(loads, body, limiter=_reading)
 
 
 class ExactJsonRoute(Route):

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.core.errors import AppError, ServiceUnavailable
 from app.db.engine import POOL_TIMEOUT, REQUEST_CONNECTIONS
+from app.web.admission import renew_admission
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ class Transactions:
     """All transactions of requests; one instance for each process.
 
     As many are open as there are connections for them. Whoever comes later waits, without a thread, until one ends,
-    and is refused after POOL_TIMEOUT: nobody holds a thread or a connection while waiting for the other.
+    and is refused after POOL_TIMEOUT: nobody holds a thread or a connection while waiting for the other. What a request
+    was let in by is looked at again, where it may have changed meanwhile.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -50,7 +52,7 @@ class Transactions:
         Raises:
             ServiceUnavailable: no connection became free in time.
         """
-        async with self._admitted():
+        async with self._turn():
             return await to_thread.run_sync(self._run, work, limiter=self._threads)
 
     @asynccontextmanager
@@ -60,15 +62,21 @@ class Transactions:
         Raises:
             ServiceUnavailable: no connection became free in time.
         """
-        async with self._admitted(), contextmanager_in_threadpool(transaction(self._engine)) as session:
+        async with self._turn(), contextmanager_in_threadpool(self._begun()) as session:
             yield session
 
     def _run(self, work: Callable[[Session], T]) -> T:
-        with transaction(self._engine) as session:
+        with self._begun() as session:
             return work(session)
 
+    @contextmanager
+    def _begun(self) -> Iterator[Session]:
+        with transaction(self._engine) as session:
+            renew_admission(session)
+            yield session
+
     @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[None]:
+    async def _turn(self) -> AsyncIterator[None]:
         borrower = object()
         try:
             with fail_after(POOL_TIMEOUT):

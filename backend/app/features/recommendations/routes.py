@@ -103,9 +103,9 @@ def create_recommendation(
     openapi_extra=_BATCH,
 )
 def create_recommendations(
+    body: Annotated[tuple[bytes, str], Depends(read_body)],
     caller: Writer,
     session: SessionDep,
-    body: Annotated[tuple[bytes, str], Depends(read_body)],
     key: IdempotencyKeyHeader = None,
 ) -> IdsReply:
     """All of them or none; the answer has their ids in the order of the items or lines."""
