@@ -132,6 +132,7 @@ class TestRoute:
         assert faults(await self.post(client, path, body)) == [("", code)]
 
 
+@pytest.mark.anyio
 async def test_big_bodies_are_read_in_no_thread_that_a_connection_waits_for(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
