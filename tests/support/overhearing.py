@@ -56,7 +56,7 @@ def overhearing(url: str, *, via: str | None = None, channel: Channel = NEWS) ->
         seconds = time.monotonic() - began
     assert seconds < 0.5
     assert not overheard.current
-    assert set(threading.enumerate()) <= threads
+    assert {thread for thread in threading.enumerate() if thread.name == channel.name} <= threads
     assert psutil.Process().num_fds() == descriptors
 
 
