@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every measurement in turn; prints tables and keeps them in benchmarks/results/."""
+"""`python -m benchmarks`: measurements in turn; prints tables and keeps them in benchmarks/results/."""
 
 import argparse
 import platform
@@ -34,20 +34,18 @@ MEASUREMENTS: dict[str, Callable[[str, int], object]] = {
     "beside_sign_ins": beside_sign_ins.measure,
     "sign_in_rate": sign_in_rate.measure,
     "connections": connections.measure,
-    "start": start.measure,
-    "memory": memory.measure,
-    "sign_in": sign_in.measure,
     "revocations": revocations.measure,
     "growth": growth.measure,
     "scale": scale.measure,
+    "start": start.measure,
+    "memory": memory.measure,
+    "sign_in": sign_in.measure,
     "migration": migration.measure,
     "recommendations": recommendations.measure,
 }
-LENGTHY = (
-    *("beside_sign_ins", "connections", "revocations", "scale", "growth"),
-    *("sign_in", "migration", "recommendations"),
-)
-"""Left out of a quick run unless named."""
+USUAL = ("requests", "beside_sign_ins", "sign_in_rate", "connections", "revocations", "growth", "scale")
+QUICK = ("requests", "sign_in_rate", "start", "memory")
+"""Of a run that names none."""
 
 PACKAGES = (
     *("fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools"),
@@ -57,11 +55,11 @@ PACKAGES = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; all where none is named")
-    parser.add_argument("--quick", action="store_true", help="the short ones, fewer rounds, nothing kept")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, nothing kept")
     options = parser.parse_args()
     rounds = 3 if options.quick else 10
-    names = options.names or [name for name in MEASUREMENTS if not (options.quick and name in LENGTHY)]
+    names = options.names or (QUICK if options.quick else USUAL)
     failures: list[str] = []
     _allow_many_connections()
     with migrated_database() as url:

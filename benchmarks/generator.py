@@ -1,4 +1,4 @@
-"""`python -m benchmarks.generator PORT CONNECTIONS SECONDS FILE`: what load.lua makes of wrk, slower.
+"""`python -m benchmarks.generator PORT CONNECTIONS SECONDS FILE [MOST]`: what load.lua makes of wrk, slower.
 
 Whoever is answered 503 waits for as long as `Retry-After` says.
 """
@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import cycle
+from math import inf
 from pathlib import Path
 from statistics import quantiles
 
@@ -20,9 +21,10 @@ TIMEOUT = 10.0
 class Load:
     """What all connections share."""
 
-    def __init__(self, port: int, seconds: float, requests: Iterator[bytes]) -> None:
+    def __init__(self, port: int, seconds: float, requests: Iterator[bytes], most: float) -> None:
         self.port = port
         self.requests = requests
+        self.left = most
         self.began = self.last = time.perf_counter()
         self.end = self.began + seconds
         self.longest_gap = 0.0
@@ -45,6 +47,9 @@ class Load:
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while (asked := time.perf_counter()) < self.end:
+            self.left -= 1
+            if self.left <= 0:
+                self.end = asked
             writer.write(next(self.requests))
             async with asyncio.timeout(TIMEOUT):
                 status, headers = await _answer(reader)
@@ -77,9 +82,9 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     return int(status.split()[1]), headers
 
 
-async def main(port: int, connections: int, seconds: float, file: str) -> None:
+async def main(port: int, connections: int, seconds: float, file: str, most: float = inf) -> None:
     requests = Path(file).read_bytes().split(b"\0")[:-1]  # noqa: ASYNC240 - nothing else runs yet
-    load = Load(port, seconds, cycle(requests))
+    load = Load(port, seconds, cycle(requests), most)
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
             group.create_task(load.connection())
@@ -87,4 +92,5 @@ async def main(port: int, connections: int, seconds: float, file: str) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]))
+    port, connections, seconds, file, *most = sys.argv[1:]
+    uvloop.run(main(int(port), int(connections), float(seconds), file, *map(float, most)))

@@ -1,6 +1,5 @@
 """Whether a worker grows with the number of tokens it has seen."""
 
-import asyncio
 import json
 import random
 import time
@@ -11,12 +10,12 @@ from statistics import mean
 from typing import NamedTuple
 
 import psutil
-import uvloop
 from fastapi import FastAPI
 
 from app.identity.principal_cache import MAX_ENTRIES, MAX_WEIGHT
-from benchmarks.clients import ask_in_turn
+from benchmarks.clients import ME
 from benchmarks.credentials import open_sessions
+from benchmarks.load import ask_all_right, generator, get
 from benchmarks.servers import serving
 
 READY = "/api/health/ready"
@@ -30,7 +29,10 @@ TURN = 10
 HOT = 0.08
 """The share of the tokens that most requests present; they find room in the cache beside others."""
 
-SAMPLES = 50
+SAMPLES = 20
+LONGEST = 300.0
+"""Seconds in which the requests between two samples are certainly answered."""
+
 MOST_GROWTH = 1.05
 
 
@@ -48,8 +50,8 @@ def measure(url: str, rounds: int) -> str:
     requests = REQUESTS if rounds >= FULL_ROUNDS else QUICK_REQUESTS
     tokens = [credential.token for credential in open_sessions(url, requests // TURN)]
     with serving("benchmarks.growth:observed", url, READY) as (process, port, _):
-        samples = uvloop.run(_grow(process.pid, port, tokens))
-    return _report(samples, len(tokens))
+        samples = _grow(process.pid, port, tokens)
+    return f"{_report(samples, len(tokens))}\nAsked by {generator()}."
 
 
 def observed() -> FastAPI:
@@ -66,15 +68,13 @@ def observed() -> FastAPI:
     return app
 
 
-async def _grow(pid: int, port: int, tokens: Sequence[str]) -> list[Sample]:
+def _grow(pid: int, port: int, tokens: Sequence[str]) -> list[Sample]:
     presented, part = _presented(tokens), TURN * len(tokens) // SAMPLES
-    samples, began = [_sample(pid, port, 0, 0.0)], time.perf_counter()
-    for number in range(1, SAMPLES + 1):
-        some = islice(presented, part)  # shared: each connection takes the next
-        async with asyncio.TaskGroup() as connections:
-            for _ in range(CONNECTIONS):
-                connections.create_task(ask_in_turn(port, some))
-        samples.append(_sample(pid, port, number * part, time.perf_counter() - began))
+    samples, asked, began = [_sample(pid, port, 0, 0.0)], 0, time.perf_counter()
+    for _ in range(SAMPLES):
+        requests = [get(ME, token) for token in islice(presented, part)]
+        asked += ask_all_right(port, requests, CONNECTIONS, LONGEST, most=part).ok
+        samples.append(_sample(pid, port, asked, time.perf_counter() - began))
     return samples
 
 

@@ -1,5 +1,5 @@
 -- Asks what a file says, again and again, and prints what came of it as one line of JSON.
--- Arguments: the file of requests, each ended by a NUL.
+-- Arguments: the file of requests, each ended by a NUL, and after how many answers to stop before the time is over.
 
 local ffi = require("ffi")
 ffi.cdef[[
@@ -23,6 +23,7 @@ function init(arguments)
   local file = assert(io.open(arguments[1], "rb"))
   for one in file:read("*a"):gmatch("%Z+") do requests[#requests + 1] = one end
   file:close()
+  most, answered = tonumber(arguments[2]) or math.huge, 0
   ok, unavailable, other, longest_gap, last = 0, 0, 0, 0, now()
 end
 
@@ -33,6 +34,8 @@ end
 
 function response(status)
   if status == 200 then ok = ok + 1 elseif status == 503 then unavailable = unavailable + 1 else other = other + 1 end
+  answered = answered + 1
+  if answered >= most then wrk.thread:stop() end
   local at = now()
   if at - last > longest_gap then longest_gap = at - last end
   last = at

@@ -65,15 +65,20 @@ def post(path: str, body: str, *headers: str) -> bytes:
     return "\r\n".join([*head, "", body]).encode()
 
 
-def ask(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Answers:
-    """The requests in turn, by wrk where it is installed; each connection asks again when it was answered."""
-    with _asking(port, requests, connections, seconds, patient=False) as process:
+def ask(port: int, requests: Sequence[bytes], connections: int, seconds: float, most: int | None = None) -> Answers:
+    """The requests in turn, by wrk where it is installed; each connection asks again when it was answered.
+
+    Ends before the time is over when there are `most` answers.
+    """
+    with _asking(port, requests, connections, seconds, patient=False, most=most) as process:
         return _answers(process)
 
 
-def ask_all_right(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Answers:
+def ask_all_right(
+    port: int, requests: Sequence[bytes], connections: int, seconds: float, most: int | None = None
+) -> Answers:
     """As `ask`. RuntimeError where one of the answers is not 200."""
-    answers = ask(port, requests, connections, seconds)
+    answers = ask(port, requests, connections, seconds, most)
     if not answers.ok or answers.failures or answers.unavailable:
         raise RuntimeError(f"not everything was answered 200: {answers}")
     return answers
@@ -95,8 +100,8 @@ def asking_patiently(port: int, requests: Sequence[bytes], connections: int, sec
 
 
 @contextmanager
-def _asking(
-    port: int, requests: Sequence[bytes], connections: int, seconds: float, *, patient: bool
+def _asking(  # noqa: PLR0913 - all of them are what the command is made of
+    port: int, requests: Sequence[bytes], connections: int, seconds: float, *, patient: bool, most: int | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     with NamedTemporaryFile(prefix="bench-") as file:
         file.write(b"\0".join(requests) + b"\0")
@@ -105,6 +110,7 @@ def _asking(
         if not patient and generator() == "wrk":
             command = ["wrk", "-t1", f"-c{connections}", f"-d{ceil(seconds)}s", "--timeout", f"{TIMEOUT}s"]
             command += ["-s", str(_LUA), f"http://127.0.0.1:{port}", "--", file.name]
+        command += [str(most)] if most else []
         with pinned(LOAD_CPUS):
             process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         try:
