@@ -68,7 +68,7 @@ def post(path: str, body: str, *headers: str) -> bytes:
 def ask(port: int, requests: Sequence[bytes], connections: int, seconds: float, most: int | None = None) -> Answers:
     """The requests in turn, by wrk where it is installed; each connection asks again when it was answered.
 
-    Ends before the time is over when there are `most` answers.
+    Ends before the time is over when there are `most` answers; wrk tells no latencies then.
     """
     with _asking(port, requests, connections, seconds, patient=False, most=most) as process:
         return _answers(process)
