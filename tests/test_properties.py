@@ -16,7 +16,7 @@ from tests.support.bodies import bodies_for
 from tests.support.identity import INVALID, SCOPES, Service, insufficient
 from tests.support.people import NO_ID, Holder, Person, Rows, add_nobodys, add_person, mvp_user, rows, spread_ids
 from tests.support.policy import OF_NOBODY, needed
-from tests.support.service import bearer
+from tests.support.service import bearer, heed_changes
 from tests.support.surface import FORM, OPERATIONS, Operation
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -109,6 +109,7 @@ class World:
         self._execute(
             *(f"DELETE FROM {table}" for table in reversed(self.CHANGING)),
             *(f"INSERT INTO {table} SELECT * FROM kept_{table}" for table in self.CHANGING),
+            "DELETE FROM activity_log",  # where somebody finds again what was his in another attempt
             "UPDATE users SET role = :role, is_active = :is_active WHERE id = :id",
             "UPDATE api_tokens SET scopes = :scopes WHERE id = :token_id",
             role=attempt.role,
@@ -117,6 +118,7 @@ class World:
             id=caller.id,
             token_id=caller.api_token_id,
         )
+        heed_changes()
 
     def rows(self) -> Rows:
         return rows(self.connection)
