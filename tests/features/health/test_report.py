@@ -175,6 +175,15 @@ class TestDrift:
         assert (report["status"], schema["status"]) == ("degraded", "degraded")
         assert schema["drift"] == [next(line for line in schema["drift"] if "ix_users_role" in line)]
 
+    @pytest.mark.parametrize("statement", ["DROP TRIGGER {} ON api_tokens", "ALTER TABLE api_tokens DISABLE TRIGGER {}"])
+    async def test_what_keeps_it_from_being_told(self, mvp: httpx.AsyncClient, clone_url: str, statement: str) -> None:
+        execute(clone_url, statement.format("revocations_on_update"))
+        schema = (await report_of(mvp))["dependencies"]["schema"]
+        assert schema["status"] == "degraded"
+        assert "a trigger" in schema["detail"]
+        assert "verify_schema.py" in schema["detail"]
+        assert ["revocations_on_update" in line for line in schema["drift"]] == [True]
+
     async def test_what_it_can(self, mvp: httpx.AsyncClient, clone_url: str) -> None:
         execute(clone_url, "CREATE INDEX added_by_hand ON users (full_name)")
         execute(clone_url, "CREATE TABLE strategies (id int, user_id int)")

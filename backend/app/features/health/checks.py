@@ -1,5 +1,6 @@
 """The report's single checks: each bounded in time, none able to fail the report."""
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ AT_A_TIME = 2
 CHECK_TIMEOUT = 1.0
 """Seconds. With the authentication before them the checks, which run side by side, stay under two."""
 
+_NO_PLACE = f"no place within {CHECK_TIMEOUT:g} s: the checks before this one have no answer yet"
+
 DRIFT_IS_FRESH = 60.0
 """Seconds for which the comparison of the live tables with the models is taken as still true."""
 
@@ -41,7 +44,8 @@ class Outcome(Generic[T]):
 class Check(Generic[T]):
     """Runs `probe` in a thread and gives up on it after CHECK_TIMEOUT.
 
-    A probe that hangs keeps its thread, which is none of those that requests need, and its connection.
+    A probe that hangs keeps its place, its thread, which is none of those that requests need, and its connection.
+    Who finds no place meanwhile is told that, and asks nothing.
     """
 
     def __init__(self, probe: Callable[[], T]) -> None:
@@ -50,12 +54,17 @@ class Check(Generic[T]):
 
     async def run(self) -> Outcome[T]:
         started = time.perf_counter()
-        value, failure = None, None
+        value, failure, begun = None, None, threading.Event()
+
+        def probe() -> T:
+            begun.set()
+            return self._probe()
+
         try:
             with fail_after(CHECK_TIMEOUT):
-                value = await self._places.run(self._probe)
+                value = await self._places.run(probe)
         except TimeoutError:
-            failure = f"no answer within {CHECK_TIMEOUT:g} s"
+            failure = f"no answer within {CHECK_TIMEOUT:g} s" if begun.is_set() else _NO_PLACE
         except SQLAlchemyError as error:
             failure = f"the database gives no answer ({type(error).__name__})"
         except (OSError, psutil.Error) as error:
