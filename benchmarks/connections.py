@@ -7,12 +7,12 @@ from statistics import median
 from benchmarks.clients import ME
 from benchmarks.load import TIMEOUT, Answers, ask, ask_patiently, generator
 from benchmarks.rounds import interleaved
-from benchmarks.subjects import Subject, plain_design, the_service
+from benchmarks.subjects import Subject, floor, plain_design, the_service
 from benchmarks.tables import Table, Target, pair_ratios, target_table
 
 FULL_ROUNDS = 10
-ROUNDS, QUICK_ROUNDS = 3, 1
-SECONDS, QUICK_SECONDS = 3.0, 1.0
+ROUNDS, QUICK_ROUNDS = 4, 1
+SECONDS, QUICK_SECONDS = 2.5, 1.0
 FEW, MANY = 32, (64, 200, 1_000)
 LEVELS = (FEW, *MANY)
 SESSIONS = "/api/sessions"
@@ -36,14 +36,19 @@ def measure(url: str, rounds: int) -> str:
     parts = []
     for path in (ME, SESSIONS):
         with the_service(url, path=path) as service:
-            long = seconds * LONGER[path]
-            variants = {_name(level): partial(_ask_anew, service, level, long) for level in LEVELS}
-            answers = interleaved(variants, turns)
+            answers = _interleaved(service, LEVELS, turns, seconds * LONGER[path])
         parts += [_table(f"The service, `GET {path}`", answers, "see below"), _targets(answers)]
+    with floor(url) as bare:
+        answers = _interleaved(bare, (FEW, MANY[-1]), turns, seconds * LONGER[ME])
+    parts.append(_table("FastAPI alone (`floor`)", answers, "none; what the server beneath both makes of them"))
     with plain_design(url) as plain:
-        others = {_name(level): [_ask(plain, level, 2 * seconds)] for level in LEVELS[:2]}
-    parts.append(_table("The plain design, `GET /users/me`", others, "none; pool and threads as they come"))
+        answers = {_name(level): [_ask(plain, level, 2 * seconds)] for level in LEVELS[:2]}
+    parts.append(_table("The plain design, `GET /users/me`", answers, "none; pool and threads as they come"))
     return "\n\n".join([*parts, f"Asked by {generator()}, which gives an answer up after {TIMEOUT} s."])
+
+
+def _interleaved(subject: Subject, levels: Sequence[int], rounds: int, seconds: float) -> dict[str, list[Answers]]:
+    return interleaved({_name(level): partial(_ask_anew, subject, level, seconds) for level in levels}, rounds)
 
 
 def _name(connections: int) -> str:

@@ -54,9 +54,9 @@ def the_service(
 
 @contextmanager
 def floor(url: str) -> Iterator[Subject]:
-    """FastAPI with one endpoint that does nothing; asked what the service is."""
+    """FastAPI with one endpoint that does nothing."""
     with serving("benchmarks.applications:floor", url, ME, cpus=SERVER_CPUS) as (process, port, _):
-        yield Subject(port, process.pid, [], [])
+        yield Subject(port, process.pid, [get(ME, "no-token")], [])
 
 
 @contextmanager
