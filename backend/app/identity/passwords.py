@@ -53,8 +53,7 @@ class Lane:
         Raises:
             HashingBusy: the queue is full, or does not move.
         """
-        if not self._places.acquire(blocking=False):
-            raise HashingBusy
+        self._take_place()
         job = self._threads.submit(work, *args, **kwargs)
         job.add_done_callback(lambda _: self._places.release())
         answer = asyncio.wrap_future(job)
@@ -65,6 +64,15 @@ class Lane:
             return await answer
         finally:
             answer.cancel()
+
+    def refuse_when_full(self) -> None:
+        """Raise HashingBusy where `run` would, right now: for what would be done in vain before it."""
+        self._take_place()
+        self._places.release()
+
+    def _take_place(self) -> None:
+        if not self._places.acquire(blocking=False):
+            raise HashingBusy
 
     def close(self) -> None:
         """What has not begun never will."""

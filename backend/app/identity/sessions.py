@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, literal, select, type_coerce, update
+from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, insert, literal, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from app.core.errors import InvalidToken
@@ -98,19 +98,18 @@ class Sessions:
 
     def open(self, session: Session, user: User, origin: Origin) -> TokenPair:
         """Sign `user` in, who has just proved to be it; that this happened is for the caller to record."""
-        now = session.execute(select(_NOW)).scalar_one()
-        opened = UserSession(
+        new = insert(UserSession).values(
             user_id=user.id,
             access_token_jti=new_jti(),
             refresh_token_jti=new_jti(),
-            expires_at=now + self.lifetimes.refresh,
-            last_activity_at=now,
+            expires_at=database_now + self.lifetimes.refresh,
+            last_activity_at=database_now,
             ip_address=origin.address,
             user_agent=(origin.user_agent or "")[:MAX_USER_AGENT] or None,
-            created_at=now,
+            created_at=database_now,
         )
-        session.add(opened)
-        session.flush()
+        opened = session.scalars(new.returning(UserSession)).one()
+        now = opened.created_at
         return self._pair(opened, user, _Issue(opened.access_token_jti, now), _Issue(opened.refresh_token_jti, now))
 
     def refresh(self, session: Session, refresh_token: str, origin: Origin) -> TokenPair:

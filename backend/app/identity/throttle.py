@@ -17,7 +17,21 @@ from enum import StrEnum
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 
-from sqlalchemy import Delete, Integer, Update, case, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    Delete,
+    Integer,
+    LargeBinary,
+    Update,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.dml import ReturningInsert
@@ -193,14 +207,15 @@ def _count(kinds: Mapping[bytes, Kind]) -> ReturningInsert[bytes, datetime]:
 
     One that has to wait is left as it is, but locked.
     """
-    first = {"failures": 1, "last_failed_at": _now, "blocked_until": _now}
+    # An array instead of several VALUES: whose statement SQLAlchemy would compile anew each time.
+    keys = func.unnest(literal(sorted(kinds), ARRAY(LargeBinary)))
     is_forgotten = ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER
     failures = case((is_forgotten, 1), else_=ThrottledKey.failures + 1)
     free = case({key: FREE_ATTEMPTS[kind] for key, kind in kinds.items()}, value=ThrottledKey.key)
     delay = case(_DELAYS_BY_FAILURES, value=func.greatest(failures - free, -1), else_=DELAYS[-1])
     return (
         insert(ThrottledKey)
-        .values([{"key": key, **first} for key in sorted(kinds)])
+        .from_select(["key", "failures", "last_failed_at", "blocked_until"], select(keys, 1, _now, _now))
         .on_conflict_do_update(
             index_elements=[ThrottledKey.key],
             set_={"failures": failures, "last_failed_at": _now, "blocked_until": _now + delay},

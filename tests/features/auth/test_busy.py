@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from threading import Event
 
 import httpx
@@ -9,23 +10,33 @@ import pytest
 
 from app.identity.passwords import HashingLane
 from tests.support.accounts import PASSWORD, accounts_in, add_account, invite, password_of, refusal, sign_in
-from tests.support.identity import application, execute
+from tests.support.identity import application, execute, statements
 from tests.support.service import bearer
 
 pytestmark = pytest.mark.anyio
 
 
+@asynccontextmanager
+async def occupied(client: httpx.AsyncClient, lane: HashingLane) -> AsyncIterator[None]:
+    """It hashes this service's passwords, and is at one of them for as long as the context lasts."""
+    state, done = application(client).state, Event()
+    usual, state.lane = state.lane, lane
+    first = asyncio.create_task(lane.run(done.wait))
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        done.set()
+        await first
+        state.lane = usual
+        lane.close()
+
+
 @pytest.fixture
 async def full(client: httpx.AsyncClient) -> AsyncIterator[None]:
     """One password is being hashed, and there is no place to wait."""
-    state, done = application(client).state, Event()
-    usual, state.lane = state.lane, HashingLane(workers=1, queue=0)
-    occupied = asyncio.create_task(state.lane.run(done.wait))
-    await asyncio.sleep(0)
-    yield
-    done.set()
-    await occupied
-    state.lane = usual
+    async with occupied(client, HashingLane(workers=1, queue=0)):
+        yield
 
 
 @pytest.fixture
@@ -39,13 +50,31 @@ def assert_busy(answer: httpx.Response) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
+def counted(url: str) -> list[object]:
+    """What counts against somebody's next attempt."""
+    return list(execute(url, "SELECT * FROM throttled_keys WHERE failures > 0 OR blocked_until > now()"))
+
+
+async def test_a_sign_in_that_waited_in_vain_does_not_count(client: httpx.AsyncClient, url: str, ann: int) -> None:
+    async with occupied(client, HashingLane(workers=1, queue=1, patience=0.01)):
+        for password in [PASSWORD, "wrong"] * 4:
+            assert_busy(await sign_in(client, "ann@example.test", password))
+    assert counted(url) == []
+
+
 @pytest.mark.usefixtures("full")
 class TestAFullQueue:
     async def test_a_sign_in_does_not_count(self, client: httpx.AsyncClient, url: str, ann: int) -> None:
         for name in ("ann@example.test", "nobody"):
             for password in [PASSWORD, "wrong"] * 4:
                 assert_busy(await sign_in(client, name, password))
-        assert execute(url, "SELECT * FROM throttled_keys WHERE failures > 0 OR blocked_until > now()") == []
+        assert counted(url) == []
+
+    async def test_a_sign_in_costs_no_statement(self, client: httpx.AsyncClient, ann: int) -> None:
+        """Or a flood of them would take the time from those who are being signed in."""
+        with statements() as seen:
+            assert_busy(await sign_in(client, "ann@example.test"))
+        assert seen == []
 
     async def test_the_token_endpoint_says_so_in_its_own_words(self, client: httpx.AsyncClient, ann: int) -> None:
         form = {"grant_type": "password", "username": "ann@example.test", "password": PASSWORD}

@@ -229,8 +229,8 @@ def sign_in_as(session: Session, sessions: Sessions, user: User, origin: Origin)
 
 def _keep_account(session: Session, user: User, **columns: Any) -> None:
     """Write what comes with a sign-in; the account itself does not change, and `updated_at` stays."""
-    session.execute(update(User).where(User.id == user.id).values(**columns, updated_at=User.updated_at))
-    session.refresh(user)
+    kept = update(User).where(User.id == user.id).values(**columns, updated_at=User.updated_at).returning(User)
+    session.scalars(kept, execution_options={"populate_existing": True, "synchronize_session": False}).one()
 
 
 def _refusal(user: User | None, checked: SignIn) -> str | None:
