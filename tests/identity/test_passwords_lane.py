@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 from anyio.to_thread import current_default_thread_limiter
 
 from app.core.errors import InvalidInput
-from app.identity.passwords import HashingBusy, HashingLane, Verdict, hash_password
+from app.identity.passwords import NICENESS, HashingBusy, HashingLane, Verdict, hash_password
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +125,30 @@ async def test_nobody_waits_for_long(works: Works) -> None:
 async def test_patience_is_for_the_queue_not_for_the_work() -> None:
     lane = HashingLane(workers=1, queue=0, patience=0.01)
     await lane.run(time.sleep, 0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is the process that has a priority")
+async def test_the_event_loop_goes_first() -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    usual, lane = niceness(), HashingLane(workers=2)
+    found = await asyncio.gather(*(lane.run(niceness) for _ in range(2)))
+    assert found == [usual + NICENESS] * 2
+    assert niceness() == usual
+    lane.close()
+
+
+async def test_it_tells_when_it_is_full(works: Works) -> None:
+    lane = HashingLane(workers=1, queue=1)
+    for _ in range(3):
+        lane.refuse_when_full()
+    tasks = await flood(lane, works, 2)
+    with pytest.raises(HashingBusy):
+        lane.refuse_when_full()
+    works.let_go()
+    assert await outcomes(tasks) == (2, 0)
+    lane.refuse_when_full()
 
 
 async def test_a_client_that_leaves_the_queue_frees_its_place(works: Works) -> None:

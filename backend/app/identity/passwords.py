@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,6 +30,9 @@ __all__ = [
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
+NICENESS = 3
+"""How much nicer than others the threads of a lane are: of a CPU that both want, those others have two thirds."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -41,7 +45,7 @@ class Lane:
 
     def __init__(self, workers: int, queue: int, patience: float) -> None:
         """`queue` is how many may wait, `patience` how long each does, in seconds."""
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords", initializer=_give_way)
         self._places = Semaphore(workers + queue)
         self._patience = patience
 
@@ -111,6 +115,13 @@ class HashingLane(Lane):
     def close(self) -> None:
         super().close()
         self._scoring.close()
+
+
+def _give_way() -> None:
+    """Let the event loop go first where both want one CPU; elsewhere than on Linux that would be of the process."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # where it is forbidden, they share
+            os.nice(NICENESS)
 
 
 def _cpus() -> int:
