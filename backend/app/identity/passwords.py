@@ -31,7 +31,7 @@ __all__ = [
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 NICENESS = 3
-"""How much nicer than others the threads of a lane are: of a CPU that both want, those others have two thirds."""
+"""How much nicer than others the threads are that hash: of a CPU that both want, those others have two thirds."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,9 +43,9 @@ class Lane:
     A flood of it takes neither the event loop nor the threads of other requests.
     """
 
-    def __init__(self, workers: int, queue: int, patience: float) -> None:
-        """`queue` is how many may wait, `patience` how long each does, in seconds."""
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords", initializer=_give_way)
+    def __init__(self, workers: int, queue: int, patience: float, begin: Callable[[], object] | None = None) -> None:
+        """`queue` is how many may wait, `patience` how long each does, in seconds; each thread does `begin` first."""
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="passwords", initializer=begin)
         self._places = Semaphore(workers + queue)
         self._patience = patience
 
@@ -92,7 +92,8 @@ class HashingLane(Lane):
     def __init__(self, workers: int | None = None, queue: int | None = None, patience: float = 2.0) -> None:
         """`queue` is four for each worker unless told."""
         workers = workers or _cpus()
-        super().__init__(workers, 4 * workers if queue is None else queue, patience)
+        super().__init__(workers, 4 * workers if queue is None else queue, patience, begin=_give_way)
+        # Not nicer: it scores with the interpreter's lock, and whoever is kept waiting with that keeps all others.
         self._scoring = Lane(1, 8, patience)
 
     async def hash(self, password: str) -> str:
@@ -118,7 +119,7 @@ class HashingLane(Lane):
 
 
 def _give_way() -> None:
-    """Let the event loop go first where both want one CPU; elsewhere than on Linux that would be of the process."""
+    """Let the event loop go first where both want one CPU; elsewhere than on Linux `nice` is for the whole process."""
     if sys.platform == "linux":
         with suppress(OSError):  # where it is forbidden, they share
             os.nice(NICENESS)

@@ -207,7 +207,7 @@ def _count(kinds: Mapping[bytes, Kind]) -> ReturningInsert[bytes, datetime]:
 
     One that has to wait is left as it is, but locked.
     """
-    # An array instead of several VALUES: whose statement SQLAlchemy would compile anew each time.
+    # An array, for a statement with several VALUES is one that SQLAlchemy compiles anew each time.
     keys = func.unnest(literal(sorted(kinds), ARRAY(LargeBinary)))
     is_forgotten = ThrottledKey.last_failed_at < _now - FORGOTTEN_AFTER
     failures = case((is_forgotten, 1), else_=ThrottledKey.failures + 1)

@@ -10,7 +10,7 @@ import pytest
 
 from app.identity.passwords import HashingLane
 from tests.support.accounts import PASSWORD, accounts_in, add_account, invite, password_of, refusal, sign_in
-from tests.support.identity import application, execute, statements
+from tests.support.identity import add_session, application, execute, statements
 from tests.support.service import bearer
 
 pytestmark = pytest.mark.anyio
@@ -19,16 +19,22 @@ pytestmark = pytest.mark.anyio
 @asynccontextmanager
 async def occupied(client: httpx.AsyncClient, lane: HashingLane) -> AsyncIterator[None]:
     """It hashes this service's passwords, and is at one of them for as long as the context lasts."""
-    state, done = application(client).state, Event()
+    state, begun, done = application(client).state, Event(), Event()
+
+    def hash_on() -> None:
+        begun.set()
+        done.wait()
+
     usual, state.lane = state.lane, lane
-    first = asyncio.create_task(lane.run(done.wait))
-    await asyncio.sleep(0)
+    first = asyncio.create_task(lane.run(hash_on))
     try:
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(begun.wait, 10)
         yield
     finally:
         done.set()
-        await first
         state.lane = usual
+        await first
         lane.close()
 
 
@@ -56,7 +62,7 @@ def counted(url: str) -> list[object]:
 
 
 async def test_a_sign_in_that_waited_in_vain_does_not_count(client: httpx.AsyncClient, url: str, ann: int) -> None:
-    async with occupied(client, HashingLane(workers=1, queue=1, patience=0.01)):
+    async with occupied(client, HashingLane(workers=1, queue=1, patience=0.1)):
         for password in [PASSWORD, "wrong"] * 4:
             assert_busy(await sign_in(client, "ann@example.test", password))
     assert counted(url) == []
@@ -75,6 +81,14 @@ class TestAFullQueue:
         with statements() as seen:
             assert_busy(await sign_in(client, "ann@example.test"))
         assert seen == []
+
+    async def test_a_change_of_password_does_not_count(self, client: httpx.AsyncClient, url: str, ann: int) -> None:
+        token = add_session(client, ann)
+        body = {"current_password": "wrong", "new_password": password_of("new")}
+        with statements() as seen:
+            assert_busy(await client.put("/api/users/me/password", json=body, headers=bearer(token)))
+        assert [statement for statement in seen if "throttled_keys" in statement] == []
+        assert counted(url) == []
 
     async def test_the_token_endpoint_says_so_in_its_own_words(self, client: httpx.AsyncClient, ann: int) -> None:
         form = {"grant_type": "password", "username": "ann@example.test", "password": PASSWORD}

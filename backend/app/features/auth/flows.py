@@ -48,7 +48,7 @@ class Auth:
 
     async def _sign_in(self, name: str, password: str) -> TokenPair:
         answer: service.SignIn | TokenPair
-        self.lane.refuse_when_full()  # to count an attempt and withdraw it again costs several times as much
+        self.lane.refuse_when_full()  # an attempt that is counted and withdrawn costs several times this
         answer = await self.transactions.run(lambda session: service.begin_sign_in(session, name, self.origin))
         while isinstance(answer, service.SignIn):
             checked = await self._checked(answer, password)

@@ -43,6 +43,7 @@ class Flows:
         origin, user = self.origin.by(caller), caller.user
         new_password, about = request.new_password.get_secret_value(), (user.email, user.username, user.full_name)
         await self.lane.refuse_weak(new_password, pointer="/new_password", about=about)
+        self.lane.refuse_when_full()
         begun = await self.transactions.run(lambda session: service.begin_password_change(session, caller, origin))
         try:
             verdict = await self.lane.verify(request.current_password.get_secret_value(), begun.password_hash)
