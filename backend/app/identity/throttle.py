@@ -10,7 +10,8 @@ user has signed in before. That leaves about 100 guesses a day at one name, and 
 username besides its address; whoever shares a network from which its owner signs in has another 100 there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -38,6 +39,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app.core.errors import TooManyAttempts
 from app.db.batches import delete_older
+from app.identity.hashing import HashingBusy
 from app.models.base import database_now, folded
 from app.models.database import KnownAddress, ThrottledKey, User
 
@@ -138,6 +140,26 @@ def withdraw(session: Session, attempt: Attempt) -> None:
     """Undo the count of an attempt whose password was never verified, because the service was too busy."""
     for counted in attempt.counted:
         session.execute(_refund(counted))
+
+
+@asynccontextmanager
+async def counting(
+    run: Callable[[Callable[[Session], None]], Awaitable[None]], attempt: Attempt
+) -> AsyncIterator[None]:
+    """Around the work on a password; an attempt that ends because the service is too busy for it does not count.
+
+    Args:
+        run: Does it in a transaction of its own, off the event loop.
+        attempt: What was counted before.
+
+    Raises:
+        HashingBusy: it is; the attempt is withdrawn.
+    """
+    try:
+        yield
+    except HashingBusy:
+        await run(lambda session: withdraw(session, attempt))
+        raise
 
 
 def remember_address(session: Session, user_id: int, address: str | None) -> None:

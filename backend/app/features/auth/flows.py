@@ -3,8 +3,7 @@
 Neither a connection nor a thread is held meanwhile; what the first transaction saw, the second one checks again.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,7 +17,7 @@ from app.identity.activity import Origin
 from app.identity.passwords import HashingBusy, HashingLane
 from app.identity.principal import Principal
 from app.identity.sessions import Sessions, TokenPair
-from app.identity.throttle import Attempt, withdraw
+from app.identity.throttle import counting
 from app.models.database import User
 from app.web.session import Transactions
 
@@ -58,7 +57,7 @@ class Auth:
 
     async def _checked(self, begun: service.SignIn, password: str) -> service.SignIn:
         """Raises HashingBusy."""
-        async with self._counting(begun.attempt):
+        async with counting(self.transactions.run, begun.attempt):
             verdict = await self.lane.verify(password, begun.password_hash)
         better_hash = None
         if verdict.rehash:
@@ -76,7 +75,7 @@ class Auth:
         attempt = await self.transactions.run(
             lambda session: service.begin_registration(session, self.registration, email, invitation, self.origin)
         )
-        async with self._counting(attempt):
+        async with counting(self.transactions.run, attempt):
             new = await self._hashed(request)
 
         def register(session: Session) -> tuple[TokenPair, User]:
@@ -107,15 +106,6 @@ class Auth:
         await self.transactions.run(
             lambda session: service.reset_password(session, request.token, password_hash, self.origin)
         )
-
-    @asynccontextmanager
-    async def _counting(self, attempt: Attempt) -> AsyncIterator[None]:
-        """An attempt that fails because the service is busy does not count."""
-        try:
-            yield
-        except HashingBusy:
-            await self.transactions.run(lambda session: withdraw(session, attempt))
-            raise
 
     async def _hashed(self, request: NewAccount) -> NewUser:
         about = (request.email, request.username, request.full_name)

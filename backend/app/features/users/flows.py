@@ -9,9 +9,9 @@ from app.features.users import service
 from app.features.users.schemas import PasswordChange, UserRequest
 from app.identity.accounts import NewUser
 from app.identity.activity import Origin
-from app.identity.passwords import HashingBusy, HashingLane
+from app.identity.passwords import HashingLane
 from app.identity.principal import Principal, Profile
-from app.identity.throttle import withdraw
+from app.identity.throttle import counting
 from app.web.session import Transactions
 
 
@@ -45,12 +45,9 @@ class Flows:
         await self.lane.refuse_weak(new_password, pointer="/new_password", about=about)
         self.lane.refuse_when_full()
         begun = await self.transactions.run(lambda session: service.begin_password_change(session, caller, origin))
-        try:
+        async with counting(self.transactions.run, begun.attempt):
             verdict = await self.lane.verify(request.current_password.get_secret_value(), begun.password_hash)
             new_hash = await self.lane.hash(new_password) if verdict.matches else None
-        except HashingBusy:
-            await self.transactions.run(lambda session: withdraw(session, begun.attempt))
-            raise
         await self.transactions.run(
             lambda session: service.finish_password_change(session, caller, begun, new_hash, origin)
         )
