@@ -160,8 +160,13 @@ class TestTwoOwnersAtOnce:
 
     DEMOTE, DEACTIVATE = {"role": "member"}, {"is_active": False}
 
+    async def act(self, service: Service, actor: Person, target: Person, change: dict[str, Any] | None) -> int:
+        """Whoever was changed while waiting for a connection is told to come again, and does."""
+        status = await self.try_once(service, actor, target, change)
+        return await self.try_once(service, actor, target, change) if status == 503 else status
+
     @staticmethod
-    async def act(service: Service, actor: Person, target: Person, change: dict[str, Any] | None) -> int:
+    async def try_once(service: Service, actor: Person, target: Person, change: dict[str, Any] | None) -> int:
         if change is None:
             return (await service.client.delete(f"{USERS}/{target.id}", headers=actor.headers)).status_code
         return (await patch(service, target.id, change, actor.headers)).status_code
